@@ -1,0 +1,366 @@
+// Package rotator takes one secret through one rotation: createSecret,
+// setSecret, testSecret, finishSecret. What has been done already it reads from
+// the staging labels, so that it can be stopped at any instant and started
+// again anywhere. It knows no SQL, no HTTP and no AWS.
+package rotator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/strategies"
+)
+
+// Steps is how one kind of rotation is done. It serves one run; Close ends it.
+// Every method may be called again after it failed, and after the process died.
+type Steps interface {
+	// Check makes sure that the rotation can succeed, and changes nothing.
+	Check(context.Context, *strategies.Job) error
+	// Create returns the new value. It touches no server.
+	Create(context.Context, *strategies.Job) (secrets.Value, error)
+	// Adapt returns a pending value as it should be for the present AWSCURRENT,
+	// or an error when it can't be.
+	Adapt(*strategies.Job) (secrets.Value, error)
+	// Probe asks the server whether it accepts the pending value.
+	Probe(context.Context, *strategies.Job) (bool, error)
+	// Set makes the server accept the pending value.
+	Set(context.Context, *strategies.Job) error
+	// Test proves that the pending value works wherever it will be used.
+	Test(context.Context, *strategies.Job) error
+	// Restore makes the server accept AWSCURRENT again.
+	Restore(context.Context, *strategies.Job) error
+	// Holds reports whether AWSCURRENT goes on working between Set and promotion.
+	Holds(*strategies.Job) bool
+	// TestTimeout is how long Test may take when one login may take this long.
+	TestTimeout(login time.Duration) time.Duration
+	Close()
+}
+
+// Finisher is a Steps with follow-ups after the promotion (discard an old
+// password, revoke an old key).
+type Finisher interface {
+	Finish(context.Context, *strategies.Job) error
+}
+
+// The names of the steps, AWS's own.
+const (
+	CreateSecret = "createSecret"
+	SetSecret    = "setSecret"
+	TestSecret   = "testSecret"
+	FinishSecret = "finishSecret"
+)
+
+// Event is something that happened in a run, for logs and for people.
+type Event struct {
+	Time    time.Time     `json:"time"`
+	Secret  string        `json:"secret"`
+	Step    string        `json:"step"`
+	Done    bool          `json:"done"`              // the step ended well; false with an empty Note: it began
+	Version string        `json:"version,omitempty"` // the pending version, where it exists
+	Took    time.Duration `json:"took,omitempty"`
+	Note    string        `json:"note,omitempty"`
+}
+
+// maxFresh is how many values are tried when the server's password rules refuse
+// one.
+const maxFresh = 3
+
+// DefaultStepTimeout bounds what one step may take.
+const DefaultStepTimeout = 30 * time.Second
+
+// Rotator runs rotations. It is safe for use by many goroutines.
+type Rotator struct {
+	// Steps returns the steps for a secret's rules.
+	Steps func(secrets.RotationRules) Steps
+	Clock clockwork.Clock
+	// StepTimeout bounds each step; 0 = DefaultStepTimeout.
+	StepTimeout time.Duration
+}
+
+// Options of one run.
+type Options struct {
+	// ResumeOnly finishes what is under way and begins nothing.
+	ResumeOnly bool
+	// DryRun connects and checks every precondition, and changes nothing.
+	DryRun bool
+	// Report receives events; nil = nobody listens.
+	Report func(Event)
+}
+
+// Outcome says what a run did.
+type Outcome string
+
+// The outcomes of a run that ended without an error.
+const (
+	Rotated Outcome = "rotated"       // a new value is AWSCURRENT
+	Resumed Outcome = "resumed"       // an interrupted rotation was finished; it counts as the rotation
+	Settled Outcome = "settled"       // an abandoned value was settled; AWSCURRENT works
+	AtRest  Outcome = "at rest"       // nothing was under way
+	Checked Outcome = "checked"       // dry run: a rotation would begin
+	Pending Outcome = "would resume"  // dry run: an interrupted rotation would be finished
+	Abandon Outcome = "would restore" // dry run: an abandoned value would be settled
+)
+
+// Result is what a run did.
+type Result struct {
+	Outcome Outcome       `json:"outcome"`
+	Version string        `json:"versionId,omitempty"`
+	Took    time.Duration `json:"took"`
+	// Gap is how long AWSCURRENT's password was dead at the server at most: from
+	// right before Set until after the promotion. Zero where it went on working.
+	Gap time.Duration `json:"gap,omitempty"`
+}
+
+// Run takes the secret as far as it can: it settles and finishes what the
+// labels say is under way, or makes one new rotation. There is no waiting
+// between attempts in here: a caller who gets a Transient or Unknown error
+// releases the claim, waits, and runs again.
+//
+// ctx may stop it until Set begins; from then on it goes to its end, each step
+// bounded by its time-out, because stopping in between helps nobody.
+//
+// Errors carry the secret, the step and the server. After Invalid and Denied of
+// a run that started at rest the secret and the server are as they were.
+func (r *Rotator) Run(ctx context.Context, v Vault, rules secrets.RotationRules, o Options) (Result, error) {
+	w := &run{r: r, v: v, o: o, name: v.ARN().Name, steps: r.Steps(rules), began: r.Clock.Now()}
+	defer w.steps.Close()
+	res, err := w.loop(ctx)
+	res.Took = r.Clock.Since(w.began)
+	return res, secrets.At(err, w.name, w.step, "")
+}
+
+// run is one Run.
+type run struct {
+	r     *Rotator
+	v     Vault
+	o     Options
+	name  string
+	steps Steps
+	step  string // the one under way, for errors
+	began time.Time
+	fresh int // values refused by the server's rules so far
+}
+
+func (w *run) loop(ctx context.Context) (Result, error) {
+	settled := false
+	// Each turn acts once and reads the labels again. More than a few turns
+	// means that somebody else moves them.
+	for range 8 {
+		if err := ctx.Err(); err != nil {
+			return Result{}, secrets.Errorf(secrets.Transient, "stopped before the next step: %w", context.Cause(ctx))
+		}
+		vs, err := w.v.Versions(ctx)
+		if err != nil {
+			return Result{}, err
+		}
+		if vs.IDWith(secrets.Current) == "" {
+			return Result{}, secrets.Errorf(secrets.Invalid, "the secret has no value yet").
+				WithHint("store one: pawl secret put %s --value-file -", w.name)
+		}
+		act, id := decide(vs)
+		if w.o.DryRun {
+			return w.dryRun(ctx, vs, act, id)
+		}
+		switch act {
+		case settle:
+			if err := w.settle(ctx, vs, id); err != nil {
+				return Result{}, err
+			}
+			settled = true
+		case takeOver:
+			w.note("taking over a pending version that another tool left")
+			if err := w.v.MoveLabel(ctx, secrets.Intent, id); err != nil {
+				return Result{}, err
+			}
+		case finish:
+			return Result{Outcome: Resumed, Version: id}, w.finish(ctx, vs, id)
+		case resume:
+			return w.resume(ctx, vs, id)
+		case rest, create:
+			if act == rest && w.o.ResumeOnly {
+				if settled {
+					return Result{Outcome: Settled}, nil
+				}
+				return Result{Outcome: AtRest}, nil
+			}
+			res, again, err := w.rotate(ctx, vs, id)
+			if !again {
+				return res, err
+			}
+		}
+	}
+	return Result{}, secrets.Errorf(secrets.Conflict, "the staging labels keep changing underneath").
+		WithHint("see who else rotates this secret: pawl secret versions %s", w.name)
+}
+
+// job reads the values a strategy needs.
+func (w *run) job(ctx context.Context, vs secrets.Versions, pending string) (*strategies.Job, error) {
+	j := &strategies.Job{Secret: w.name, VersionID: pending, Report: w.note}
+	for _, want := range []struct {
+		id   string
+		into *secrets.Value
+	}{{vs.IDWith(secrets.Current), &j.Current}, {pending, &j.Pending}, {vs.IDWith(secrets.Previous), &j.Previous}} {
+		if want.id == "" {
+			continue
+		}
+		var err error
+		if *want.into, err = w.v.Value(ctx, want.id); err != nil {
+			return nil, err
+		}
+	}
+	j.History = func(ctx context.Context) ([]secrets.Value, error) {
+		var out []secrets.Value
+		for _, v := range vs {
+			if v.ID == j.VersionID || v.Empty {
+				continue
+			}
+			val, err := w.v.Value(ctx, v.ID)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, val)
+		}
+		return out, nil
+	}
+	return j, nil
+}
+
+// rotate makes a new value and takes it to the end. again says that the server
+// refused the value's form and a fresh one may do.
+func (w *run) rotate(ctx context.Context, vs secrets.Versions, id string) (res Result, again bool, err error) {
+	j, err := w.job(ctx, vs, id)
+	if err != nil {
+		return Result{}, false, err
+	}
+	if err := w.do(ctx, CreateSecret, j, func(ctx context.Context) error {
+		if err := w.steps.Check(ctx, j); err != nil {
+			return err
+		}
+		if j.Pending, err = w.steps.Create(ctx, j); err != nil {
+			return err
+		}
+		if j.VersionID, err = w.v.PutPending(ctx, id, j.Pending); err != nil {
+			return err
+		}
+		// Where another rotator was faster its value counts.
+		j.Pending, err = w.v.Value(ctx, j.VersionID)
+		return err
+	}); err != nil {
+		return Result{}, false, err
+	}
+	res, err = w.roll(ctx, j, Rotated)
+	if secrets.Policy(err) {
+		return w.refused(ctx, j, res, err)
+	}
+	return res, false, err
+}
+
+// refused handles a password that the server's own rules turned down: the
+// server holds nothing new, so the value is abandoned and, up to three times, a
+// fresh one made.
+func (w *run) refused(ctx context.Context, j *strategies.Job, res Result, cause error) (Result, bool, error) {
+	ctx = context.WithoutCancel(ctx)
+	w.fresh++
+	if err := w.abandon(ctx, j); err != nil {
+		return res, false, errors.Join(err, cause)
+	}
+	if w.fresh < maxFresh {
+		w.note("the server's password rules refuse this value; making another")
+		return res, true, nil
+	}
+	return res, false, secrets.Errorf(secrets.Invalid, "%d generated passwords in a row: %w", w.fresh, cause).
+		WithHint("adapt password: in the configuration to the server's rules")
+}
+
+// resume finishes a rotation whose value may have reached the server.
+func (w *run) resume(ctx context.Context, vs secrets.Versions, id string) (Result, error) {
+	j, err := w.job(ctx, vs, id)
+	if err != nil {
+		return Result{}, err
+	}
+	j.Resumed = true
+	w.step = CreateSecret
+	w.note("resuming an interrupted rotation")
+	want, err := w.steps.Adapt(j)
+	if err != nil {
+		return Result{}, err
+	}
+	if !want.Equal(j.Pending) {
+		w.note("AWSCURRENT was edited meanwhile; carrying the pending password over to its new fields")
+		if j.VersionID, err = w.v.PutPending(ctx, "", want); err != nil {
+			return Result{}, err
+		}
+		j.Pending = want
+	}
+	res, err := w.roll(ctx, j, Resumed)
+	if secrets.Policy(err) {
+		// Not retried with a fresh value in this run: the labels are settled and
+		// the next one starts at rest.
+		_, _, err = w.refused(ctx, j, res, err)
+		if err == nil {
+			err = secrets.Errorf(secrets.Transient, "the server's password rules refused the pending value; it was dropped").
+				WithHint("run the rotation again")
+		}
+	}
+	return res, err
+}
+
+// roll takes a durable pending value through set, test and finish.
+func (w *run) roll(ctx context.Context, j *strategies.Job, as Outcome) (Result, error) {
+	res := Result{Outcome: as, Version: j.VersionID}
+	if ctx.Err() != nil {
+		return res, secrets.Errorf(secrets.Transient, "stopped before the password was set: %w", context.Cause(ctx))
+	}
+	ctx = context.WithoutCancel(ctx)
+	before := w.r.Clock.Now()
+	if err := w.do(ctx, SetSecret, j, func(ctx context.Context) error { return w.steps.Set(ctx, j) }); err != nil {
+		return res, err
+	}
+	err := w.do(ctx, TestSecret, j, func(ctx context.Context) error { return w.steps.Test(ctx, j) })
+	if err != nil {
+		if err = w.failedTest(ctx, j, err); err != nil {
+			return res, err
+		}
+	}
+	if err := w.finishPending(ctx, j); err != nil {
+		return res, err
+	}
+	if !w.steps.Holds(j) {
+		res.Gap = w.r.Clock.Since(before)
+	}
+	return res, nil
+}
+
+// do runs one step within its time-out and reports it.
+func (w *run) do(ctx context.Context, step string, j *strategies.Job, f func(context.Context) error) error {
+	w.step = step
+	limit := w.r.StepTimeout
+	if limit == 0 {
+		limit = DefaultStepTimeout
+	}
+	if step == TestSecret {
+		limit = w.steps.TestTimeout(limit)
+	}
+	w.report(Event{Step: step, Version: j.VersionID})
+	start := w.r.Clock.Now()
+	ctx, cancel := clockwork.WithTimeout(ctx, w.r.Clock, limit)
+	defer cancel()
+	if err := f(ctx); err != nil {
+		return secrets.At(err, w.name, step, "")
+	}
+	w.report(Event{Step: step, Version: j.VersionID, Done: true, Took: w.r.Clock.Since(start)})
+	return nil
+}
+
+func (w *run) note(text string) { w.report(Event{Step: w.step, Note: text}) }
+
+func (w *run) report(e Event) {
+	if w.o.Report != nil {
+		e.Time, e.Secret = w.r.Clock.Now(), w.name
+		w.o.Report(e)
+	}
+}

@@ -1,0 +1,32 @@
+package rotator
+
+import (
+	"context"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// Vault is one secret whose rotation the caller has claimed. Any method gives a
+// Conflict when the claim was lost meanwhile. A write that returned nil is
+// durable.
+type Vault interface {
+	ARN() secrets.ARN
+	// Versions reads the versions and their staging labels afresh.
+	Versions(ctx context.Context) (secrets.Versions, error)
+	// Value reads the value of a version; zero for one that is still empty.
+	Value(ctx context.Context, versionID string) (secrets.Value, error)
+	// PutPending stores a new value with the labels AWSPENDING and PAWLINTENT in
+	// one call, under the id of an empty pending version, or under a new one of
+	// the vault's choosing when id is "". It returns the id; where somebody else
+	// has made that version meanwhile, theirs counts and the value must be read
+	// again.
+	PutPending(ctx context.Context, id string, v secrets.Value) (string, error)
+	// Promote moves AWSCURRENT to the version, records that a rotation
+	// completed, and takes AWSPENDING off unless keepPending, all in one call.
+	// Where the version does not carry AWSPENDING any more, somebody put another
+	// value meanwhile: Conflict, and nothing is moved.
+	Promote(ctx context.Context, versionID string, keepPending bool) error
+	// MoveLabel puts a label on the version, off any other; "" takes it off
+	// altogether.
+	MoveLabel(ctx context.Context, label, versionID string) error
+}

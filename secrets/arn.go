@@ -1,0 +1,113 @@
+package secrets
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// MaxNameLength is the longest name, in characters.
+// Source: AWS Secrets Manager API reference, CreateSecret.
+const MaxNameLength = 512
+
+// ErrInvalidName's text is AWS's own for a bad name or a bad non-ARN SecretId.
+const invalidName = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
+
+var (
+	nameChars = regexp.MustCompile(`^[A-Za-z0-9/_+=.@!-]+$`)
+	suffix    = regexp.MustCompile(`^[A-Za-z0-9]{6}$`)
+)
+
+// ValidateName checks a secret's name: 1 to 512 of AWS's characters. Names are
+// case-sensitive. The error is Invalid with Code ValidationException.
+func ValidateName(name string) error {
+	if name == "" || len(name) > MaxNameLength {
+		e := Errorf(Invalid, "a secret's name has 1 to %d characters; this one has %d", MaxNameLength, len(name))
+		e.Code = "ValidationException"
+		return e
+	}
+	if !nameChars.MatchString(name) {
+		e := Errorf(Invalid, invalidName)
+		e.Code = "ValidationException"
+		return e
+	}
+	return nil
+}
+
+// ARN is the Amazon Resource Name of a secret:
+// arn:<partition>:secretsmanager:<region>:<account>:secret:<name>-<suffix>.
+// The suffix is six random characters, new at each creation, so that a secret
+// made again under an old name is not mistaken for it.
+type ARN struct {
+	Partition, Region, Account, Name, Suffix string
+}
+
+// NewARN makes the ARN of a new secret with a random suffix.
+func NewARN(partition, region, account, name string, random io.Reader) (ARN, error) {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	var s []byte
+	for b := make([]byte, 1); len(s) < 6; {
+		if _, err := io.ReadFull(random, b); err != nil {
+			return ARN{}, fmt.Errorf("making an ARN: %w", err)
+		}
+		// 248 = 4·62: bytes above it would favour the first characters.
+		if b[0] < 248 {
+			s = append(s, alphabet[int(b[0])%len(alphabet)])
+		}
+	}
+	return ARN{partition, region, account, name, string(s)}, nil
+}
+
+// String renders the ARN; without a suffix it is a partial one.
+func (a ARN) String() string {
+	s := "arn:" + a.Partition + ":secretsmanager:" + a.Region + ":" + a.Account + ":secret:" + a.Name
+	if a.Suffix != "" {
+		s += "-" + a.Suffix
+	}
+	return s
+}
+
+// ID is what a caller wrote to say which secret he means: a name, an ARN, or a
+// partial ARN (without the suffix).
+type ID struct {
+	ARN    ARN  // Partition, Region and Account are empty for a plain name
+	ByName bool // look up by ARN.Name alone; otherwise name and suffix must match
+}
+
+// ParseID reads a SecretId. An ARN whose last hyphen is followed by exactly six
+// letters or digits is a whole one, as AWS reads it even where the name of the
+// secret itself ends so ("Troubleshoot AWS Secrets Manager": avoid names ending
+// in a hyphen and six characters). The error is Invalid with Code
+// ValidationException.
+func ParseID(id string) (ID, error) {
+	if !strings.HasPrefix(id, "arn:") {
+		if err := ValidateName(id); err != nil {
+			return ID{}, err
+		}
+		return ID{ARN: ARN{Name: id}, ByName: true}, nil
+	}
+	p := strings.SplitN(id, ":", 7)
+	if len(p) != 7 || p[2] != "secretsmanager" || p[5] != "secret" || p[1] == "" || p[3] == "" || p[4] == "" {
+		e := Errorf(Invalid, "%q is not the ARN of a secret (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX)", id)
+		e.Code = "ValidationException"
+		return ID{}, e
+	}
+	a := ARN{Partition: p[1], Region: p[3], Account: p[4], Name: p[6]}
+	if i := strings.LastIndexByte(p[6], '-'); i > 0 && suffix.MatchString(p[6][i+1:]) {
+		a.Name, a.Suffix = p[6][:i], p[6][i+1:]
+	}
+	if err := ValidateName(a.Name); err != nil {
+		return ID{}, err
+	}
+	return ID{ARN: a, ByName: a.Suffix == ""}, nil
+}
+
+// Matches reports whether the secret with this ARN is the one meant. A plain
+// name matches in whatever account and region the caller looks.
+func (id ID) Matches(a ARN) bool {
+	if id.ARN.Region != "" && (id.ARN.Partition != a.Partition || id.ARN.Region != a.Region || id.ARN.Account != a.Account) {
+		return false
+	}
+	return id.ARN.Name == a.Name && (id.ByName || id.ARN.Suffix == a.Suffix)
+}

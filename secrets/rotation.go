@@ -1,0 +1,88 @@
+package secrets
+
+import "time"
+
+// The names of the rotation strategies.
+const (
+	SingleUser       = "single-user"
+	AlternatingUsers = "alternating-users"
+)
+
+// RotationRules say how and when one secret rotates, as its operator declared
+// them. They travel unchanged from the configuration file through the store to
+// the strategy and hold no secret value.
+type RotationRules struct {
+	Strategy  string `json:"strategy"`            // SingleUser or AlternatingUsers
+	Engine    string `json:"engine,omitempty"`    // kind of server; "" = the secret's own "engine" key
+	Superuser string `json:"superuser,omitempty"` // name or ARN of the superuser's secret
+
+	Schedule string `json:"schedule,omitempty"` // rate(…) or cron(…); "" = only on demand
+	Window   string `json:"window,omitempty"`   // how long a window stays open ("3h"); "" = AWS's default
+
+	Hosts              []string      `json:"hosts,omitempty"`              // further host[:port] that must accept the new credential before promotion
+	AdminHost          string        `json:"adminHost,omitempty"`          // host[:port] where changes are made; "" = the secret's host
+	PropagationTimeout time.Duration `json:"propagationTimeout,omitempty"` // how long the further hosts may take; 0 = 30 s
+
+	TLS           TLSRules      `json:"tls,omitzero"`
+	CheckQuery    string        `json:"checkQuery,omitempty"`    // must succeed with the current and the new credential
+	PlainPassword bool          `json:"plainPassword,omitempty"` // the server may be sent the plain password where it refuses hashes
+	AdoptClone    bool          `json:"adoptClone,omitempty"`    // an existing <user>_clone that Pawl did not make may be taken over
+	Password      PasswordRules `json:"password,omitzero"`
+}
+
+// TLS modes, with PostgreSQL's meanings (PostgreSQL documentation, "SSL
+// Support", table of sslmode): require encrypts without verifying the server,
+// verify-ca verifies the chain, verify-full the host name too. None ever falls
+// back to a weaker one.
+const (
+	TLSDisable    = "disable"
+	TLSRequire    = "require"
+	TLSVerifyCA   = "verify-ca"
+	TLSVerifyFull = "verify-full"
+)
+
+// TLSRules say how connections to a server are protected. An empty Mode leaves
+// it to the secret's "ssl" key, and without one: verify-full, but plain to a
+// loopback address.
+type TLSRules struct {
+	Mode   string `json:"mode,omitempty"`
+	CAFile string `json:"caFile,omitempty"` // PEM file; "" = the system's roots
+}
+
+// Rotation is a secret's rotation as the store keeps it: the rules, who
+// declared them, and the facts its history left. What a running rotation has
+// done so far is not here: that is read from the staging labels.
+type Rotation struct {
+	Rules   RotationRules `json:"rules"`
+	Enabled bool          `json:"enabled"`
+	Source  string        `json:"source,omitempty"` // who declared the rules: "file pawl.yaml:12", "api"
+	Paused  bool          `json:"paused,omitempty"`
+	Since   time.Time     `json:"since"` // when rotation was first configured
+
+	// LastRotated is when a rotation last completed; zero if never.
+	LastRotated time.Time `json:"lastRotated,omitzero"`
+	// Attempt is the record of the present failure, for backoff and for
+	// people; losing it loses nothing but politeness. Zero when all is well.
+	Attempt Attempt `json:"attempt,omitzero"`
+}
+
+// Attempt records a rotation that has not succeeded yet.
+type Attempt struct {
+	Tries        int       `json:"tries"`
+	NextTry      time.Time `json:"nextTry"` // not before
+	LastError    string    `json:"lastError"`
+	Kind         Kind      `json:"kind"`
+	FailingSince time.Time `json:"failingSince"`
+}
+
+// Unfinished reports whether the labels show a rotation, or the undo of one,
+// that has begun and not ended: whatever a schedule or a window says, finishing
+// it is what brings safety. It is the first column of the table in
+// docs/architecture.md, "The labels are the state".
+func (vs Versions) Unfinished() bool {
+	if _, ok := vs.With(Pending); ok {
+		return true
+	}
+	intent, ok := vs.With(Intent)
+	return ok && !intent.Has(Current) && !intent.Has(Previous)
+}

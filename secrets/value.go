@@ -1,0 +1,132 @@
+// Package secrets is the ground floor: the words of secret keeping (ARN, name,
+// version, staging label, credentials, rotation schedule, error kind) and their
+// rules as pure functions. It imports the standard library only and does no
+// I/O; clocks and randomness are parameters.
+package secrets
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"log/slog"
+	"unicode/utf8"
+)
+
+// MaxValueBytes is the largest secret value, text or binary.
+// Source: AWS Secrets Manager API reference, PutSecretValue.
+const MaxValueBytes = 65536
+
+const redacted = "[redacted]"
+
+// Value is a secret's value: text or binary. It prints as [redacted] by every
+// road (fmt, slog, encoding/json); only Reveal gives the bytes out. The payload
+// sits behind a pointer so that fmt cannot reach it through an unexported field
+// of an enclosing struct either. The zero Value is "no value".
+type Value struct{ p *payload }
+
+type payload struct {
+	data   []byte
+	binary bool
+}
+
+// Text makes a text value.
+func Text(s string) Value { return Value{&payload{data: []byte(s)}} }
+
+// Binary makes a binary value. The bytes are copied.
+func Binary(b []byte) Value { return Value{&payload{data: append([]byte(nil), b...), binary: true}} }
+
+// IsZero reports whether there is no value at all.
+func (v Value) IsZero() bool { return v.p == nil }
+
+// IsBinary reports whether the value is binary.
+func (v Value) IsBinary() bool { return v.p != nil && v.p.binary }
+
+// Len returns the number of bytes.
+func (v Value) Len() int {
+	if v.p == nil {
+		return 0
+	}
+	return len(v.p.data)
+}
+
+// Reveal returns a copy of the bytes in the clear. Call it only where the value
+// leaves for its reader or for encryption.
+func (v Value) Reveal() []byte {
+	if v.p == nil {
+		return nil
+	}
+	return append([]byte(nil), v.p.data...)
+}
+
+// Equal compares type and bytes in constant time.
+func (v Value) Equal(w Value) bool {
+	if v.p == nil || w.p == nil {
+		return v.p == w.p
+	}
+	return v.p.binary == w.p.binary && subtle.ConstantTimeCompare(v.p.data, w.p.data) == 1
+}
+
+// Validate checks the size (1 to 65,536 bytes) and that text is UTF-8. The
+// error is Invalid and does not show the value.
+func (v Value) Validate() error {
+	switch n := v.Len(); {
+	case n == 0:
+		return Errorf(Invalid, "the secret value is empty")
+	case n > MaxValueBytes:
+		return Errorf(Invalid, "the secret value has %d bytes; the most is %d", n, MaxValueBytes)
+	case !v.p.binary && !utf8.Valid(v.p.data):
+		return Errorf(Invalid, "the secret value is not UTF-8 text").WithHint("store it as binary (--binary-file)")
+	}
+	return nil
+}
+
+// String returns [redacted].
+func (v Value) String() string { return redacted }
+
+// GoString returns [redacted].
+func (v Value) GoString() string { return redacted }
+
+// Format writes [redacted] for every verb.
+func (v Value) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+
+// LogValue returns [redacted].
+func (v Value) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalJSON writes "[redacted]": whoever must send the value reveals it.
+func (v Value) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// Password is one password in the clear, redacted like a Value.
+type Password struct{ p *string }
+
+// NewPassword wraps a password.
+func NewPassword(s string) Password { return Password{&s} }
+
+// Reveal returns the password in the clear: for a driver, for hashing.
+func (p Password) Reveal() string {
+	if p.p == nil {
+		return ""
+	}
+	return *p.p
+}
+
+// IsEmpty reports whether there is no password, or an empty one.
+func (p Password) IsEmpty() bool { return p.p == nil || *p.p == "" }
+
+// Equal compares in constant time.
+func (p Password) Equal(q Password) bool {
+	return subtle.ConstantTimeCompare([]byte(p.Reveal()), []byte(q.Reveal())) == 1
+}
+
+// String returns [redacted].
+func (p Password) String() string { return redacted }
+
+// GoString returns [redacted].
+func (p Password) GoString() string { return redacted }
+
+// Format writes [redacted] for every verb.
+func (p Password) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+
+// LogValue returns [redacted].
+func (p Password) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalJSON writes "[redacted]".
+func (p Password) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }

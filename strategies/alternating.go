@@ -1,0 +1,112 @@
+package strategies
+
+import (
+	"context"
+	"strings"
+
+	"github.com/pawlhq/pawl/engines"
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// CloneSuffix marks the second user of a pair, as AWS's rotation functions name
+// it (AWS Secrets Manager user guide, "Alternating users").
+const CloneSuffix = "_clone"
+
+// IsClone reports whether the name is a clone's.
+func IsClone(user string) bool {
+	return strings.HasSuffix(user, CloneSuffix) && len(user) > len(CloneSuffix)
+}
+
+// Toggle returns the other user of the pair.
+func Toggle(user string) string {
+	if IsClone(user) {
+		return strings.TrimSuffix(user, CloneSuffix)
+	}
+	return user + CloneSuffix
+}
+
+// checkPair makes sure that both users can exist.
+func (u *Users) checkPair(current, target string) error {
+	if err := u.engine.CheckUsername(target); err != nil {
+		return secrets.Errorf(secrets.Invalid, "unable to clone user %q: %w", current, err).
+			WithHint("use a shorter user name, or strategy: single-user")
+	}
+	return nil
+}
+
+// pair orders the two users of a job into original and clone.
+func pair(cur secrets.Credentials, target string) engines.Clone {
+	c := engines.Clone{Original: cur.Username(), Clone: target, Database: cur.Database()}
+	if IsClone(cur.Username()) {
+		c.Original, c.Clone = c.Clone, c.Original
+	}
+	return c
+}
+
+// checkClone makes sure that the two users are a pair that Pawl made, or may
+// make, and that the session may set the other one's password.
+func (u *Users) checkClone(ctx context.Context, j *Job, cur secrets.Credentials, target string) error {
+	c := pair(cur, target)
+	cloner, ok := u.admin.(engines.Cloner)
+	if !ok {
+		return secrets.Errorf(secrets.Invalid, "engine %q cannot alternate users", u.engine.Facts().Names[0]).
+			WithHint("use strategy: single-user")
+	}
+	state, err := cloner.FindClone(ctx, c)
+	if err != nil {
+		return err
+	}
+	if state == engines.CloneForeign && !u.rules.AdoptClone {
+		known, err := knownUser(ctx, j, target)
+		if err != nil {
+			return err
+		}
+		if !known {
+			return secrets.Errorf(secrets.Invalid, "user %q exists already, and Pawl did not make it as the clone of %q", c.Clone, c.Original).
+				WithHint("if it may be taken over (its password and rights are replaced), set adopt_clone: true; else rename or drop it")
+		}
+	}
+	if state == engines.CloneAbsent {
+		// Its rights are the original's: check that the session may set those.
+		target = c.Original
+	}
+	return u.admin.Preflight(ctx, u.change(target, secrets.Password{}, cur))
+}
+
+// knownUser reports whether the secret ever held this user: then an earlier
+// rotation made the pair.
+func knownUser(ctx context.Context, j *Job, user string) (bool, error) {
+	values := []secrets.Value{j.Previous}
+	for range 2 {
+		for _, v := range values {
+			if c, err := secrets.ParseCredentials(v); err == nil && c.Username() == user {
+				return true, nil
+			}
+		}
+		if j.History == nil {
+			return false, nil
+		}
+		var err error
+		if values, err = j.History(ctx); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// syncClone brings the clone in line with its original before its password is
+// set, so that whoever can log in as the clone finds all its rights. When the
+// original's turn has come there is nothing to do: it is the model, and is never
+// changed but for its password. It returns whether the pending user is the
+// clone.
+func (u *Users) syncClone(ctx context.Context, j *Job, cur, pend secrets.Credentials) (bool, error) {
+	c := pair(cur, pend.Username())
+	if pend.Username() == c.Original {
+		return false, nil
+	}
+	warnings, err := u.admin.(engines.Cloner).SyncClone(ctx, c)
+	for _, w := range warnings {
+		j.Report("warning: " + w)
+	}
+	return true, err
+}

@@ -1,0 +1,31 @@
+// Package strategies holds what a rotation changes: which user gets the new
+// password, and who sets it. A strategy knows nothing of staging labels (that
+// is the rotator's business) and nothing of SQL (that is the engines').
+package strategies
+
+import (
+	"context"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// Job is one rotation of one secret as a strategy sees it. The rotator fills it
+// from the versions' labels.
+type Job struct {
+	Secret    string // the secret's name
+	VersionID string // of the pending version; "" until it exists
+
+	Current  secrets.Value // AWSCURRENT
+	Pending  secrets.Value // the value being rotated to; zero until created
+	Previous secrets.Value // AWSPREVIOUS; zero if there is none
+
+	// Resumed says that Pending may have reached the server already: Set probes
+	// before it changes anything.
+	Resumed bool
+	// History returns the values of all versions but the pending one. It is read
+	// only where a doubt must be settled.
+	History func(context.Context) ([]secrets.Value, error)
+	// Report tells the person who waits what is happening, or what could not be
+	// done; never nil when a strategy sees it.
+	Report func(note string)
+}

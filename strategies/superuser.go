@@ -1,0 +1,121 @@
+package strategies
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// Pairing lets the superuser kept in one secret change the users of others. Only
+// the operator can declare it: whoever may write a secret must not be able to
+// aim a superuser at a user, or a server, of his choice.
+type Pairing struct {
+	Secret string   // name or ARN of the superuser's secret
+	For    []string // names of the secrets it may serve; * matches within and across slashes
+	Hosts  []string // further host or host:port it may be sent to; its own is always allowed
+}
+
+// Serves reports whether the pairing covers the secret of this name.
+func (p Pairing) Serves(name string) bool {
+	for _, glob := range p.For {
+		// path.Match stops * at a slash; names are flat, so slashes are hidden.
+		flat := strings.NewReplacer("/", "\x00")
+		if ok, _ := path.Match(flat.Replace(glob), flat.Replace(name)); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// Superusers finds the superuser who may serve a secret.
+type Superusers struct {
+	Pairings []Pairing
+	// Credentials reads the AWSCURRENT value of another secret.
+	Credentials func(ctx context.Context, id string) (secrets.Credentials, secrets.ARN, error)
+}
+
+// For returns the superuser's credentials for a secret, or zero Credentials
+// when none is named. The operator's rules come first; a "masterarn" inside the
+// secret may only choose among the pairings. server is where the superuser will
+// be sent (host:port): it must be his own, or one the operator declared.
+// Errors: Invalid where the pairing is missing or the server is another one, or
+// as reading the superuser's secret gives.
+func (s Superusers) For(ctx context.Context, name string, rules secrets.RotationRules, current secrets.Credentials, server string, defaultPort int) (secrets.Credentials, error) {
+	id := rules.Superuser
+	if id == "" {
+		id = current.MasterARN()
+	}
+	if id == "" {
+		return secrets.Credentials{}, nil
+	}
+	super, arn, err := s.Credentials(ctx, id)
+	if err != nil {
+		return secrets.Credentials{}, fmt.Errorf("reading the superuser's secret %q: %w", id, err)
+	}
+	if err := super.Require("username", "password"); err != nil {
+		return secrets.Credentials{}, fmt.Errorf("the superuser's secret %q: %w", arn.Name, err)
+	}
+	allowed := []string{}
+	if rules.AdminHost != "" {
+		allowed = append(allowed, rules.AdminHost) // declared by the operator himself
+	}
+	paired := rules.Superuser != ""
+	for _, p := range s.Pairings {
+		pid, err := secrets.ParseID(p.Secret)
+		if err != nil || !pid.Matches(arn) || !p.Serves(name) {
+			continue
+		}
+		paired = true
+		allowed = append(allowed, p.Hosts...)
+	}
+	if !paired {
+		return secrets.Credentials{}, secrets.Errorf(secrets.Invalid, "its masterarn names the superuser's secret %q, which is not paired with it", arn.Name).
+			WithHint("the operator can allow it in the configuration: superusers: [{secret: %s, for: [%q]}]", arn.Name, name)
+	}
+	if super.Host() != "" {
+		own, err := super.Port(defaultPort)
+		if err != nil {
+			return secrets.Credentials{}, fmt.Errorf("the superuser's secret %q: %w", arn.Name, err)
+		}
+		allowed = append(allowed, net.JoinHostPort(super.Host(), strconv.Itoa(own)))
+	}
+	for _, a := range allowed {
+		if sameServer(a, server, defaultPort) {
+			return super, nil
+		}
+	}
+	return secrets.Credentials{}, secrets.Errorf(secrets.Invalid, "the superuser in %q is of %s, not of %s", arn.Name, orNone(super.Server(defaultPort)), server).
+		WithHint("if it is the same server, declare it: superusers: [{secret: %s, for: [%q], hosts: [%q]}]", arn.Name, name, server)
+}
+
+func orNone(server string) string {
+	if strings.HasPrefix(server, ":") {
+		return "no declared server"
+	}
+	return server
+}
+
+// sameServer compares a declared host or host:port with an address. A declared
+// host without a port stands for the engine's default port and for the
+// address's own.
+func sameServer(declared, addr string, defaultPort int) bool {
+	h, p := SplitHost(declared, 0)
+	ah, ap := SplitHost(addr, defaultPort)
+	return strings.EqualFold(h, ah) && (p == 0 || p == ap)
+}
+
+// SplitHost splits host[:port], with IPv6 addresses in brackets when a port
+// follows; without a port it returns defaultPort.
+func SplitHost(s string, defaultPort int) (host string, port int) {
+	if h, p, err := net.SplitHostPort(s); err == nil {
+		if n, err := strconv.Atoi(p); err == nil {
+			return h, n
+		}
+	}
+	return strings.Trim(s, "[]"), defaultPort
+}
