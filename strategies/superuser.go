@@ -4,37 +4,15 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"path"
 	"strconv"
 	"strings"
 
 	"github.com/pawlhq/pawl/secrets"
 )
 
-// Pairing lets the superuser kept in one secret change the users of others. Only
-// the operator can declare it: whoever may write a secret must not be able to
-// aim a superuser at a user, or a server, of his choice.
-type Pairing struct {
-	Secret string   // name or ARN of the superuser's secret
-	For    []string // names of the secrets it may serve; * matches within and across slashes
-	Hosts  []string // further host or host:port it may be sent to; its own is always allowed
-}
-
-// Serves reports whether the pairing covers the secret of this name.
-func (p Pairing) Serves(name string) bool {
-	for _, glob := range p.For {
-		// path.Match stops * at a slash; names are flat, so slashes are hidden.
-		flat := strings.NewReplacer("/", "\x00")
-		if ok, _ := path.Match(flat.Replace(glob), flat.Replace(name)); ok {
-			return true
-		}
-	}
-	return false
-}
-
 // Superusers finds the superuser who may serve a secret.
 type Superusers struct {
-	Pairings []Pairing
+	Pairings []secrets.Pairing
 	// Credentials reads the AWSCURRENT value of another secret.
 	Credentials func(ctx context.Context, id string) (secrets.Credentials, secrets.ARN, error)
 }
@@ -67,7 +45,7 @@ func (s Superusers) For(ctx context.Context, name string, rules secrets.Rotation
 	paired := rules.Superuser != ""
 	for _, p := range s.Pairings {
 		pid, err := secrets.ParseID(p.Secret)
-		if err != nil || !pid.Matches(arn) || !p.Serves(name) {
+		if err != nil || !pid.Matches(arn) || !p.Covers(name) {
 			continue
 		}
 		paired = true
@@ -85,7 +63,7 @@ func (s Superusers) For(ctx context.Context, name string, rules secrets.Rotation
 		allowed = append(allowed, net.JoinHostPort(super.Host(), strconv.Itoa(own)))
 	}
 	for _, a := range allowed {
-		if sameServer(a, server, defaultPort) {
+		if secrets.SameServer(a, server) {
 			return super, nil
 		}
 	}
@@ -98,24 +76,4 @@ func orNone(server string) string {
 		return "no declared server"
 	}
 	return server
-}
-
-// sameServer compares a declared host or host:port with an address. A declared
-// host without a port stands for the engine's default port and for the
-// address's own.
-func sameServer(declared, addr string, defaultPort int) bool {
-	h, p := SplitHost(declared, 0)
-	ah, ap := SplitHost(addr, defaultPort)
-	return strings.EqualFold(h, ah) && (p == 0 || p == ap)
-}
-
-// SplitHost splits host[:port], with IPv6 addresses in brackets when a port
-// follows; without a port it returns defaultPort.
-func SplitHost(s string, defaultPort int) (host string, port int) {
-	if h, p, err := net.SplitHostPort(s); err == nil {
-		if n, err := strconv.Atoi(p); err == nil {
-			return h, n
-		}
-	}
-	return strings.Trim(s, "[]"), defaultPort
 }

@@ -96,7 +96,14 @@ func (u *Users) endpoint(c secrets.Credentials, other string, g time.Duration) (
 		e.Database = f.DefaultDatabase
 	}
 	if other != "" {
-		e.Host, e.Port = SplitHost(other, port)
+		h, p, err := secrets.SplitHost(other)
+		if err != nil {
+			return engines.Endpoint{}, secrets.Errorf(secrets.Invalid, "the host %q %w", other, err)
+		}
+		e.Host = h
+		if p != 0 {
+			e.Port = p
+		}
 	}
 	ssl, set := c.SSL()
 	e.TLS, err = engines.NewTLS(u.rules.TLS, e.Host, ssl, set)

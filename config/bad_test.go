@@ -1,0 +1,256 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// TestBadInput is the table of what a person sees: each file with the exact
+// text of its error.
+func TestBadInput(t *testing.T) {
+	entry := func(keys string) string { return minimal + "secrets:\n  - name: a\n    " + keys + "\n" }
+	for _, c := range []struct{ name, text, want string }{
+		// The file as a whole.
+		{"empty", "",
+			"pawl.yaml: store: is missing: Pawl does not know where the secrets are; write the file with pawl init, or add store: {sqlite: {path: pawl.db, key_file: pawl.key}}"},
+		{"only comments", "# nothing\n",
+			"pawl.yaml: store: is missing: Pawl does not know where the secrets are; write the file with pawl init, or add store: {sqlite: {path: pawl.db, key_file: pawl.key}}"},
+		{"two documents", minimal + "---\n" + minimal,
+			"pawl.yaml:3:6: a second document; a configuration is one document, without ---"},
+		{"a list", "- a\n",
+			"pawl.yaml: must be keys with values, not a list"},
+		{"a word", "hello\n",
+			"pawl.yaml: must be keys with values, not a single value"},
+		{"not text", "store: \xff\n",
+			"pawl.yaml: not a text file; save it as UTF-8"},
+		{"a NUL byte", "store: \x00\n",
+			"pawl.yaml: not a text file; save it as UTF-8"},
+		{"too deep brackets", strings.Repeat("[", 50000),
+			"pawl.yaml:1:33: nested more than 32 deep"},
+		{"too deep items", strings.Repeat("- ", 50000),
+			"pawl.yaml:1:65: nested more than 32 deep"},
+		{"open quote", minimal + "secrets: [{name: 'a\n",
+			"pawl.yaml:2:18: not valid YAML: could not find end character of single-quoted text"},
+		{"open bracket", minimal + "secrets: [{name: a\n",
+			"pawl.yaml:2:11: not valid YAML: could not find flow mapping end token '}'"},
+		{"tab", minimal + "secrets:\n\t- name: a\n",
+			"pawl.yaml:3:1: not valid YAML: found character TAB that cannot start any token"},
+		{"reserved character", minimal + "secrets: `a`\n",
+			"pawl.yaml:2:10: not valid YAML"},
+		{"bad escape", minimal + "secrets: [{name: \"\\q\"}]\n",
+			"pawl.yaml:2:20: not valid YAML"},
+
+		// Keys and types.
+		{"unknown key with a near one", entry("shedule: rate(1 day)"),
+			`pawl.yaml:4: secrets[0].shedule: unknown key; did you mean "schedule"?`},
+		{"unknown key in another spelling", entry("checkQuery: SELECT 1"),
+			`pawl.yaml:4: secrets[0].checkQuery: unknown key; did you mean "check_query"?`},
+		{"unknown key of another section", minimal + "workers: 3\n",
+			"pawl.yaml:2: workers: unknown key here; it belongs under scheduler"},
+		{"key of tls and entry confused", entry("ca_file: x.pem"),
+			"pawl.yaml:4: secrets[0].ca_file: unknown key here; it belongs under defaults.tls or secrets.tls"},
+		{"unknown key without a near one", entry("frobnicate: 3"),
+			"pawl.yaml:4: secrets[0].frobnicate: unknown key; known: name, strategy, superuser, schedule, window, propagation_timeout, tls, plain_password, password, engine, hosts, admin_host, check_query, adopt_clone"},
+		{"unknown key that looks like no key", entry("hunter2Xy: 3"),
+			"pawl.yaml:4: secrets[0]: an unknown key, not shown here; known: name, strategy, superuser, schedule, window, propagation_timeout, tls, plain_password, password, engine, hosts, admin_host, check_query, adopt_clone"},
+		{"key that is no text", entry("[a, b]: 3"),
+			"pawl.yaml:4:11: not valid YAML: found an invalid key for this map"},
+		{"duplicate key", entry("window: 1h\n    schedule: rate(1 day)\n    window: 2h"),
+			"pawl.yaml:6: secrets[0].window: the key is there twice, first on line 4; keep one"},
+		{"duplicate section", minimal + minimal,
+			"pawl.yaml:2: store: the key is there twice, first on line 1; keep one"},
+		{"merge key", minimal + "secrets:\n  - &a {name: a}\n  - <<: *a\n    name: b\n",
+			"pawl.yaml:4: secrets[1].<<: merge keys are not supported; put what secrets share under defaults:"},
+		{"alias without anchor", entry("hosts: *h"),
+			"pawl.yaml:4: secrets[0].hosts: an alias (*) of an anchor (&) that is not defined above it"},
+		{"tag", entry("engine: !!str x"),
+			"pawl.yaml:4: secrets[0].engine: YAML tags (!) have no meaning here; leave it out"},
+		{"list for text", entry("engine: [postgres]"),
+			"pawl.yaml:4: secrets[0].engine: must be a single value, not a list"},
+		{"mapping for text", entry("engine: {postgres: 1}"),
+			"pawl.yaml:4: secrets[0].engine: must be a single value, not keys with values"},
+		{"text for list", entry("hosts: replica"),
+			`pawl.yaml:4: secrets[0].hosts: must be a list, not a single value; write [a, b], or one "- item" a line`},
+		{"mapping in list of text", entry("hosts: [ok, {a: b}]"),
+			"pawl.yaml:4: secrets[0].hosts[1]: must be a single value, not keys with values"},
+		{"text for mapping", entry("tls: require"),
+			"pawl.yaml:4: secrets[0].tls: must be keys with values, not a single value"},
+		{"text for entries", minimal + "secrets: a\n",
+			`pawl.yaml:2: secrets: must be a list, not a single value; write [a, b], or one "- item" a line`},
+		{"text for entry", minimal + "secrets: [a, b]\n",
+			"pawl.yaml:2: secrets[0]: must be keys with values, not a single value\n" +
+				"pawl.yaml:2: secrets[1]: must be keys with values, not a single value"},
+		{"text for number", minimal + "scheduler: {workers: many, per_target: 1.5}\n",
+			"pawl.yaml:2: scheduler.workers: must be a whole number\n" +
+				"pawl.yaml:2: scheduler.per_target: must be a whole number"},
+		{"text for boolean", entry("adopt_clone: yes"),
+			"pawl.yaml:4: secrets[0].adopt_clone: must be true or false"},
+		{"nothing for a number", minimal + "scheduler:\n  workers:\n",
+			"pawl.yaml:3: scheduler.workers: has no value; give it one, or leave the key out"},
+
+		// Store, server, scheduler.
+		{"store of an unknown kind", "store: {postgres: {}}\n",
+			"pawl.yaml:1: store.postgres: unknown key; known: sqlite\n" +
+				"pawl.yaml:1: store.sqlite: is missing; add sqlite: {path: pawl.db, key_file: pawl.key}"},
+		{"store without a kind", "store: {}\n",
+			"pawl.yaml:1: store.sqlite: is missing; add sqlite: {path: pawl.db, key_file: pawl.key}"},
+		{"store without paths", "store: {sqlite: {}}\n",
+			"pawl.yaml:1: store.sqlite.path: is missing; give it a path, which starts at this file's folder unless it is absolute\n" +
+				"pawl.yaml:1: store.sqlite.key_file: is missing; give it a path, which starts at this file's folder unless it is absolute"},
+		{"store without key", "store:\n  sqlite:\n    path: a\n",
+			"pawl.yaml:2: store.sqlite.key_file: is missing; give it a path, which starts at this file's folder unless it is absolute"},
+		{"store in the home", "store: {sqlite: {path: ~/a, key_file: k}}\n",
+			"pawl.yaml:1: store.sqlite.path: ~ is not expanded; write the whole path"},
+		{"database and key the same", "store: {sqlite: {path: a, key_file: ./a}}\n",
+			"pawl.yaml:1: store.sqlite.key_file: is the same file as path; give the key a file of its own"},
+		{"negative numbers", minimal + "scheduler:\n  workers: -1\n  per_target: 0\n  minimum_interval: -4h\n",
+			"pawl.yaml:3: scheduler.workers: must be from 1 to 1000\n" +
+				"pawl.yaml:4: scheduler.per_target: must be from 1 to 1000\n" +
+				"pawl.yaml:5: scheduler.minimum_interval: must be at least 1s"},
+		{"minimum without unit", minimal + "scheduler: {minimum_interval: 4}\n",
+			"pawl.yaml:2: scheduler.minimum_interval: must be a duration with its unit, such as 30s or 4h"},
+		{"minimum in days", minimal + "scheduler: {minimum_interval: 1d}\nsecrets: [{name: a, schedule: rate(1 minute)}]\n",
+			"pawl.yaml:2: scheduler.minimum_interval: must be a duration in h, m or s; there is no unit for days, write 168h for a week"},
+		{"catch_up", minimal + "scheduler: {catch_up: nextday}\n",
+			`pawl.yaml:2: scheduler.catch_up: must be next-day or now; did you mean "next-day"?`},
+		{"listen everywhere", minimal + "server: {listen: ':80'}\n",
+			"pawl.yaml:2: server.listen: without a host it would listen on every address, and there is no authentication yet; write for example 127.0.0.1:8420"},
+		{"listen on all addresses", minimal + "server: {listen: 0.0.0.0:80}\n",
+			"pawl.yaml:2: server.listen: must be a loopback address, because there is no authentication yet; write for example 127.0.0.1:8420"},
+		{"listen on a name", minimal + "server: {listen: example.com:80}\n",
+			"pawl.yaml:2: server.listen: must be a loopback address, because there is no authentication yet; write for example 127.0.0.1:8420"},
+		{"listen without port", minimal + "server: {listen: 127.0.0.1}\n",
+			"pawl.yaml:2: server.listen: has no port; write for example 127.0.0.1:8420"},
+		{"listen on port 0", minimal + "server: {listen: 127.0.0.1:0}\n",
+			"pawl.yaml:2: server.listen: the port must be a number from 1 to 65535; write for example 127.0.0.1:8420"},
+
+		// Names and superusers.
+		{"entry without name", minimal + "secrets:\n  - engine: mysql\n",
+			"pawl.yaml:3: secrets[0].name: is missing; every entry names its secret"},
+		{"empty name", minimal + "secrets: [{name: }]\n",
+			"pawl.yaml:2: secrets[0].name: must have 1 to 512 letters, digits or any of -/_+=.@!"},
+		{"bad name", minimal + "secrets: [{name: a b}, {name: a b}]\n",
+			"pawl.yaml:2: secrets[0].name: must have 1 to 512 letters, digits or any of -/_+=.@!\n" +
+				"pawl.yaml:2: secrets[1].name: must have 1 to 512 letters, digits or any of -/_+=.@!"},
+		{"duplicate names", minimal + "secrets:\n  - name: a\n  - name: b\n  - engine: mysql\n    name: a\n",
+			`pawl.yaml:6: secrets[2].name: the name "a" is there twice, first on line 3; keep one entry`},
+		{"alternating without superuser", entry("strategy: alternating-users"),
+			"pawl.yaml:4: secrets[0].strategy: alternating-users needs a superuser; add superuser: NAME, or a pairing in superusers: whose for: covers this secret"},
+		{"alternating by default without superuser", minimal + "defaults: {strategy: alternating-users}\nsecrets: [{name: a}]\n",
+			"pawl.yaml:3: secrets[0]: alternating-users needs a superuser; add superuser: NAME, or a pairing in superusers: whose for: covers this secret"},
+		{"alternating outside the pairing", minimal + "superusers: [{secret: root, for: [b]}]\nsecrets: [{name: a, strategy: alternating-users}]\n",
+			"pawl.yaml:3: secrets[0].strategy: alternating-users needs a superuser; add superuser: NAME, or a pairing in superusers: whose for: covers this secret"},
+		{"its own superuser", entry("superuser: a"),
+			"pawl.yaml:4: secrets[0].superuser: a secret can't be its own superuser; leave it out, and the user changes his password himself"},
+		{"bad superuser", entry("superuser: 'a b'"),
+			"pawl.yaml:4: secrets[0].superuser: must be the name or ARN of a secret"},
+		{"pairing without for", minimal + "superusers: [{secret: root}]\n",
+			`pawl.yaml:2: superusers[0].for: is missing; list the names of the secrets that may choose this superuser, such as ["prod/*"]`},
+		{"pairing without secret", minimal + "superusers: [{for: ['*']}]\n",
+			"pawl.yaml:2: superusers[0].secret: is missing; name the superuser's secret"},
+		{"pairing full of mistakes", minimal + "superusers:\n  - secret: arn:aws:s3:x\n    for: ['a b', '']\n    hosts: ['a b']\n",
+			"pawl.yaml:3: superusers[0].secret: must be the name or ARN of a secret\n" +
+				"pawl.yaml:4: superusers[0].for[0]: must be a secret's name, in which * stands for any characters\n" +
+				"pawl.yaml:4: superusers[0].for[1]: must be a secret's name, in which * stands for any characters\n" +
+				"pawl.yaml:5: superusers[0].hosts[0]: must be a host or host:port"},
+
+		// Rules.
+		{"strategy", entry("strategy: alternating"),
+			`pawl.yaml:4: secrets[0].strategy: must be single-user or alternating-users; did you mean "alternating-users"?`},
+		{"strategy misspelt", entry("strategy: singel_user"),
+			`pawl.yaml:4: secrets[0].strategy: must be single-user or alternating-users; did you mean "single-user"?`},
+		{"schedule that is none", entry("schedule: hunter2"),
+			"pawl.yaml:4: secrets[0].schedule: must be rate(…) or cron(…); write rate(30 days) or cron(0 2 ? * SUN *)"},
+		{"schedule under the minimum", entry("schedule: rate(2 hours)"),
+			`pawl.yaml:4: secrets[0].schedule: rate "2 hours": windows would open 2h apart, must be at least 4h; leave at least 4h between windows, or lower scheduler.minimum_interval in the configuration file`},
+		{"schedule in minutes", entry("schedule: rate(10 minutes)"),
+			`pawl.yaml:4: secrets[0].schedule: unit "minutes": must be hours or days while windows must be 4h apart; write rate(4 hours), or lower scheduler.minimum_interval in the configuration file`},
+		{"cron under the minimum", minimal + "scheduler: {minimum_interval: 8h}\nsecrets: [{name: a, schedule: cron(0 /6 * * ? *)}]\n",
+			`pawl.yaml:3: secrets[0].schedule: minutes "0" and hours "/6": windows would open 6h apart, must be at least 8h; leave at least 8h between windows, or lower scheduler.minimum_interval in the configuration file`},
+		{"cron with five fields", entry("schedule: cron(0 2 * * ?)"),
+			"pawl.yaml:4: secrets[0].schedule: has 5 fields, must have six: minutes hours day-of-month month day-of-week year; write cron(0 10 * * ? *) for every day at 10:00 UTC"},
+		{"bad schedule in defaults, once", minimal + "defaults: {schedule: rate(0 days)}\nsecrets: [{name: a}, {name: b}]\n",
+			`pawl.yaml:2: defaults.schedule: rate "0": must be from 1 to 999 for days; write rate(30 days)`},
+		{"window", entry("schedule: rate(1 day)\n    window: 90m"),
+			"pawl.yaml:5: secrets[0].window: must be whole hours, from 1h to 24h; write for example 3h"},
+		{"window too long", entry("schedule: cron(0 22 * * ? *)\n    window: 3h"),
+			"pawl.yaml:5: secrets[0].window: window 3h: reaches into the next UTC day, which begins 2h after the last window of cron(0 22 * * ? *) opens; write 2h or less"},
+		{"window of defaults too long", minimal + "defaults: {window: 6h}\nsecrets: [{name: a, schedule: rate(4 hours)}]\n",
+			"pawl.yaml:3: secrets[0].schedule: window 6h: reaches into the next window of rate(4 hours), which opens 4h later; write 4h or less"},
+		{"window without schedule", entry("window: 3h"),
+			"pawl.yaml:4: secrets[0].window: means nothing without a schedule; add one, or leave the window out"},
+		{"propagation without unit", entry("propagation_timeout: 30"),
+			"pawl.yaml:4: secrets[0].propagation_timeout: must be a duration with its unit, such as 30s or 4h"},
+		{"propagation nonsense", entry("propagation_timeout: soon"),
+			"pawl.yaml:4: secrets[0].propagation_timeout: must be a duration such as 30s, 5m or 4h"},
+		{"propagation negative", entry("propagation_timeout: -1s"),
+			"pawl.yaml:4: secrets[0].propagation_timeout: must be more than 0s and at most 1h"},
+		{"propagation too long", entry("propagation_timeout: 2h"),
+			"pawl.yaml:4: secrets[0].propagation_timeout: must be more than 0s and at most 1h"},
+		{"tls mode", entry("tls: {mode: verify_full}"),
+			`pawl.yaml:4: secrets[0].tls.mode: must be disable, require, verify-ca or verify-full; did you mean "verify-full"?`},
+		{"tls mode of MySQL", entry("tls: {mode: preferred}"),
+			"pawl.yaml:4: secrets[0].tls.mode: must be disable, require, verify-ca or verify-full"},
+		{"CA file missing", entry("tls: {ca_file: none.pem}"),
+			"pawl.yaml:4: secrets[0].tls.ca_file: can't be used: no such file or directory; a relative path starts at this file's folder"},
+		{"CA file no PEM", entry("tls: {ca_file: pawl.yaml}"),
+			"pawl.yaml:4: secrets[0].tls.ca_file: can't be used: it holds no PEM certificate; a relative path starts at this file's folder"},
+		{"CA file in the home", entry("tls: {ca_file: ~/ca.pem}"),
+			"pawl.yaml:4: secrets[0].tls.ca_file: ~ is not expanded; write the whole path"},
+		{"CA file without verification", entry("tls: {ca_file: none.pem, mode: require}"),
+			"pawl.yaml:4: secrets[0].tls.ca_file: is of no use with mode require, which verifies nothing; use verify-ca or verify-full, or leave it out\n" +
+				"pawl.yaml:4: secrets[0].tls.ca_file: can't be used: no such file or directory; a relative path starts at this file's folder"},
+		{"plain_password", entry("plain_password: maybe"),
+			"pawl.yaml:4: secrets[0].plain_password: must be allow or deny"},
+		{"hosts", entry("hosts: ['', 'a:0', 'a:b', '::1', '[::1', '[1.2.3.4]', '[::1]5', 'a/b', 'postgres://a', -a, 'a:+1']"),
+			"pawl.yaml:4: secrets[0].hosts[0]: must be a host or host:port\n" +
+				"pawl.yaml:4: secrets[0].hosts[1]: the port must be a number from 1 to 65535\n" +
+				"pawl.yaml:4: secrets[0].hosts[2]: the port must be a number from 1 to 65535\n" +
+				"pawl.yaml:4: secrets[0].hosts[3]: an IPv6 address stands in brackets: [::1] or [::1]:5432\n" +
+				"pawl.yaml:4: secrets[0].hosts[4]: there is no IPv6 address between the brackets\n" +
+				"pawl.yaml:4: secrets[0].hosts[5]: there is no IPv6 address between the brackets\n" +
+				"pawl.yaml:4: secrets[0].hosts[6]: must be a host or host:port\n" +
+				"pawl.yaml:4: secrets[0].hosts[7]: must be a host or host:port\n" +
+				"pawl.yaml:4: secrets[0].hosts[8]: must be a host or host:port\n" +
+				"pawl.yaml:4: secrets[0].hosts[9]: must be a host or host:port\n" +
+				"pawl.yaml:4: secrets[0].hosts[10]: the port must be a number from 1 to 65535"},
+		{"admin_host", entry("admin_host: a:70000"),
+			"pawl.yaml:4: secrets[0].admin_host: the port must be a number from 1 to 65535"},
+		{"password length", entry("password: {length: 0}"),
+			"pawl.yaml:4: secrets[0].password.length: must be from 1 to 4096"},
+		{"password too long", entry("password: {length: 5000}"),
+			"pawl.yaml:4: secrets[0].password.length: must be from 1 to 4096"},
+		{"password too short", entry("password: {length: 3}"),
+			"pawl.yaml:4: secrets[0].password: length is too short for one character of each type; make it longer, or set require_each_included_type: false"},
+		{"password of nothing", entry("password: {exclude_numbers: true, exclude_punctuation: true, exclude_uppercase: true, exclude_lowercase: true}"),
+			"pawl.yaml:4: secrets[0].password: no character is left to make a password of; exclude less"},
+		{"password without a type", entry("password: {exclude_characters: '0123456789'}"),
+			"pawl.yaml:4: secrets[0].password: exclude_characters takes away every character of a type; exclude the type, or set require_each_included_type: false"},
+		{"password with defaults", minimal + "defaults: {password: {length: 2, require_each_included_type: false}}\nsecrets: [{name: a, password: {require_each_included_type: true}}]\n",
+			"pawl.yaml:3: secrets[0].password: length is too short for one character of each type; make it longer, or set require_each_included_type: false"},
+
+		{"all at once", "defaults: {strategy: x}\nstore: {sqlite: {path: a}}\nsecrets:\n  - {name: '?', engin: mysql}\n  - name: b\n    window: 3\n",
+			"pawl.yaml:1: defaults.strategy: must be single-user or alternating-users\n" +
+				"pawl.yaml:2: store.sqlite.key_file: is missing; give it a path, which starts at this file's folder unless it is absolute\n" +
+				`pawl.yaml:4: secrets[0].engin: unknown key; did you mean "engine"?` + "\n" +
+				"pawl.yaml:4: secrets[0].name: must have 1 to 512 letters, digits or any of -/_+=.@!\n" +
+				"pawl.yaml:6: secrets[1].window: must be whole hours, from 1h to 24h; write for example 3h"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := load(t, c.text)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if k := secrets.KindOf(err); k != secrets.Invalid {
+				t.Errorf("kind %v", k)
+			}
+			if diff := cmp.Diff(strings.Split(c.want, "\n"), strings.Split(err.Error(), "\n")); diff != "" {
+				t.Errorf("want - got +\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,158 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// maxBytes bounds a configuration file: room for 50,000 secrets.
+const maxBytes = 8 << 20
+
+// maxNesting bounds brackets within brackets: the parser's time and memory grow
+// with the square of the depth.
+const maxNesting = 32
+
+// Load reads and validates a configuration file. Paths in it are relative to
+// its folder. Errors are Invalid; those about the file's content hold Problems,
+// all of them, one a line.
+func Load(path string) (*Config, error) {
+	src, err := read(path)
+	if err != nil {
+		return nil, secrets.Errorf(secrets.Invalid, "configuration file: %w", err)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, secrets.Errorf(secrets.Invalid, "configuration file %s: %w", path, err)
+	}
+	return parse(src, path, abs)
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	src, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	if err == nil && len(src) > maxBytes {
+		err = fmt.Errorf("%s is larger than %d MiB", path, maxBytes>>20)
+	}
+	return src, err
+}
+
+// parse reads the text of a file that the caller calls name and that lies at
+// the absolute path abs.
+func parse(src []byte, name, abs string) (*Config, error) {
+	body, problem := parseYAML(src)
+	if problem != nil {
+		problem.File = name
+		return nil, Problems{*problem}.err()
+	}
+	var file fileYAML
+	d := newDecoder(name)
+	if body != nil {
+		d.decode(body, &file)
+	}
+	c := validate(file, d, abs)
+	if err := d.problems.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// parseYAML returns the root of the file's one document, nil for an empty one.
+// The library's errors quote the source; only their place and, where it quotes
+// nothing, their message is kept.
+func parseYAML(src []byte) (body ast.Node, problem *Problem) {
+	defer func() {
+		// A file must never be able to end a running daemon, whatever it makes
+		// the parser do.
+		if recover() != nil {
+			body, problem = nil, &Problem{Text: "not valid YAML"}
+		}
+	}()
+	src = bytes.TrimPrefix(src, []byte("\ufeff"))
+	if !utf8.Valid(src) || bytes.IndexByte(src, 0) >= 0 {
+		return nil, &Problem{Text: "not a text file; save it as UTF-8"}
+	}
+	tokens := lexer.Tokenize(string(src))
+	if deep := tooDeep(tokens); deep != nil {
+		return nil, at(deep, fmt.Sprintf("nested more than %d deep", maxNesting))
+	}
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		var e yaml.Error
+		if errors.As(err, &e) {
+			return nil, at(e.GetToken(), "not valid YAML"+harmless(e.GetMessage()))
+		}
+		return nil, &Problem{Text: "not valid YAML"}
+	}
+	for _, doc := range file.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if body != nil {
+			return nil, at(doc.Body.GetToken(), "a second document; a configuration is one document, without ---")
+		}
+		body = doc.Body
+	}
+	return body, nil
+}
+
+func at(t *token.Token, text string) *Problem {
+	p := &Problem{Text: text}
+	if t != nil && t.Position != nil {
+		p.Line, p.Column = t.Position.Line, t.Position.Column
+	}
+	return p
+}
+
+var quotedMarks = regexp.MustCompile(`'[\[\]{},:]'`)
+
+// harmless returns a parser's message to append, or "" for one that quotes
+// something of the file other than a punctuation mark of YAML.
+func harmless(message string) string {
+	message = strings.ReplaceAll(message, "'\t'", "TAB")
+	if message == "" || strings.ContainsAny(quotedMarks.ReplaceAllString(message, ""), "'\"`") {
+		return ""
+	}
+	return ": " + message
+}
+
+// tooDeep returns the token at which brackets, or list items and keys opened on
+// one line, are nested too deep; nil if none is.
+func tooDeep(tokens token.Tokens) *token.Token {
+	var brackets, opened, line int
+	for _, t := range tokens {
+		if t.Position.Line != line {
+			line, opened = t.Position.Line, 0
+		}
+		switch t.Type {
+		case token.MappingStartType, token.SequenceStartType:
+			brackets++
+		case token.MappingEndType, token.SequenceEndType:
+			brackets--
+		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType:
+			opened++
+		}
+		if brackets > maxNesting || opened > maxNesting {
+			return t
+		}
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package config
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The structs below are the file as it is written: their yaml tags are all the
+// keys there are. A nil pointer is a key that is not in the file.
+
+type fileYAML struct {
+	Store      *storeYAML    `yaml:"store"`
+	Defaults   rulesYAML     `yaml:"defaults"`
+	Scheduler  schedulerYAML `yaml:"scheduler"`
+	Server     serverYAML    `yaml:"server"`
+	Superusers []pairingYAML `yaml:"superusers"`
+	Secrets    []secretYAML  `yaml:"secrets"`
+}
+
+type storeYAML struct {
+	SQLite *sqliteYAML `yaml:"sqlite"`
+}
+
+type sqliteYAML struct {
+	Path    *string `yaml:"path"`
+	KeyFile *string `yaml:"key_file"`
+}
+
+type schedulerYAML struct {
+	Workers         *int    `yaml:"workers"`
+	PerTarget       *int    `yaml:"per_target"`
+	MinimumInterval *span   `yaml:"minimum_interval"`
+	CatchUp         *string `yaml:"catch_up"`
+}
+
+type serverYAML struct {
+	Listen *string `yaml:"listen"`
+}
+
+type pairingYAML struct {
+	Secret *string  `yaml:"secret"`
+	For    []string `yaml:"for"`
+	Hosts  []string `yaml:"hosts"`
+}
+
+// rulesYAML are the rules that defaults may give for every secret.
+type rulesYAML struct {
+	Strategy           *string      `yaml:"strategy"`
+	Superuser          *string      `yaml:"superuser"`
+	Schedule           *string      `yaml:"schedule"`
+	Window             *string      `yaml:"window"`
+	PropagationTimeout *span        `yaml:"propagation_timeout"`
+	TLS                tlsYAML      `yaml:"tls"`
+	PlainPassword      *permission  `yaml:"plain_password"`
+	Password           passwordYAML `yaml:"password"`
+}
+
+type tlsYAML struct {
+	Mode   *string `yaml:"mode"`
+	CAFile *string `yaml:"ca_file"`
+}
+
+type passwordYAML struct {
+	Length                  *int    `yaml:"length"`
+	ExcludeCharacters       *string `yaml:"exclude_characters"`
+	ExcludeNumbers          *bool   `yaml:"exclude_numbers"`
+	ExcludePunctuation      *bool   `yaml:"exclude_punctuation"`
+	ExcludeUppercase        *bool   `yaml:"exclude_uppercase"`
+	ExcludeLowercase        *bool   `yaml:"exclude_lowercase"`
+	IncludeSpace            *bool   `yaml:"include_space"`
+	RequireEachIncludedType *bool   `yaml:"require_each_included_type"`
+}
+
+type secretYAML struct {
+	Name *string `yaml:"name"`
+	rulesYAML
+	Engine     *string  `yaml:"engine"`
+	Hosts      []string `yaml:"hosts"`
+	AdminHost  *string  `yaml:"admin_host"`
+	CheckQuery *string  `yaml:"check_query"`
+	AdoptClone *bool    `yaml:"adopt_clone"`
+}
+
+// A scalar reads itself from a YAML scalar's text. The error says what it must
+// be, and does not repeat the text.
+type scalar interface {
+	parse(text string) error
+}
+
+// permission is a yes or no about something risky: allow or deny.
+type permission bool
+
+func (p *permission) parse(text string) error {
+	switch text {
+	case "allow", "true":
+		*p = true
+	case "deny", "false":
+		*p = false
+	default:
+		return errors.New("must be allow or deny")
+	}
+	return nil
+}
+
+// span is a length of time, spelled as Go spells it.
+type span time.Duration
+
+func (s *span) parse(text string) error {
+	d, err := time.ParseDuration(text)
+	switch number := strings.TrimRight(text, "dw"); {
+	case err == nil:
+		*s = span(d)
+		return nil
+	case number != text && isNumber(number):
+		return errors.New("must be a duration in h, m or s; there is no unit for days, write 168h for a week")
+	case isNumber(text):
+		return errors.New("must be a duration with its unit, such as 30s or 4h")
+	}
+	return errors.New("must be a duration such as 30s, 5m or 4h")
+}
+
+func isNumber(text string) bool {
+	_, err := strconv.ParseFloat(text, 64)
+	return err == nil
+}
