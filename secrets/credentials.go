@@ -3,6 +3,9 @@ package secrets
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"strconv"
@@ -15,7 +18,7 @@ import (
 // Pawl does not know survive a rotation unchanged and in their order, and port
 // stays the number or the string it was. Credentials are immutable and print
 // as [redacted]. The zero Credentials are "none".
-type Credentials struct{ f *[]field }
+type Credentials struct{ f **[]field } // two pointers: see Value
 
 type field struct {
 	key string
@@ -36,7 +39,7 @@ func ParseCredentials(v Value) (Credentials, error) {
 		return Credentials{}, Errorf(Invalid, "the secret value is not a JSON object: %s", what).
 			WithHint(`store one like {"engine":"postgres","host":"db.example.com","username":"app","password":"…"}`)
 	}
-	dec := json.NewDecoder(bytes.NewReader(v.p.data))
+	dec := json.NewDecoder(bytes.NewReader(v.payload().data))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return bad("it does not start with {")
 	}
@@ -59,20 +62,25 @@ func ParseCredentials(v Value) (Credentials, error) {
 	if t, err := dec.Token(); err != nil || t != json.Delim('}') {
 		return bad("it is cut off")
 	}
-	if dec.More() {
+	if _, err := dec.Token(); err != io.EOF {
 		return bad("something follows the object")
 	}
-	return Credentials{&fields}, nil
+	return credentials(fields), nil
 }
 
 // NewCredentials makes credentials from keys and string values, in order:
 // NewCredentials("engine", "postgres", "host", h, …).
 func NewCredentials(pairs ...string) Credentials {
-	c := Credentials{&[]field{}}
+	c := credentials(nil)
 	for i := 0; i+1 < len(pairs); i += 2 {
 		c = c.With(pairs[i], pairs[i+1])
 	}
 	return c
+}
+
+func credentials(fs []field) Credentials {
+	inner := &fs
+	return Credentials{&inner}
 }
 
 // IsZero reports whether there are no credentials at all.
@@ -82,7 +90,7 @@ func (c Credentials) fields() []field {
 	if c.f == nil {
 		return nil
 	}
-	return *c.f
+	return **c.f
 }
 
 // Get returns a field's text: a JSON string's content, a number or boolean as
@@ -93,7 +101,8 @@ func (c Credentials) Get(key string) (text string, ok bool) {
 			continue
 		}
 		if f.raw[0] == '"' {
-			return text, json.Unmarshal(f.raw, &text) == nil
+			err := json.Unmarshal(f.raw, &text)
+			return text, err == nil
 		}
 		if f.raw[0] == '{' || f.raw[0] == '[' || string(f.raw) == "null" {
 			return "", false
@@ -177,22 +186,31 @@ func (c Credentials) With(key, text string) Credentials {
 	i := slices.IndexFunc(out, func(f field) bool { return f.key == key })
 	if i < 0 {
 		out = append(out, field{key, quote(text)})
-		return Credentials{&out}
+		return credentials(out)
 	}
 	raw := quote(text)
-	if c := out[i].raw[0]; (c == '-' || c >= '0' && c <= '9') && json.Valid([]byte(text)) && text != "" && text[0] != '"' {
+	if isNumber(string(out[i].raw)) && isNumber(text) {
 		raw = json.RawMessage(text)
 	}
 	out[i] = field{key, raw}
-	return Credentials{&out}
+	return credentials(out)
 }
 
-// WithNumber is With for a field that shall be a JSON number; digits must be one.
+// WithNumber is With for a field that shall be a JSON number where digits are
+// one.
 func (c Credentials) WithNumber(key, digits string) Credentials {
 	out := c.With(key, digits)
-	i := slices.IndexFunc(*out.f, func(f field) bool { return f.key == key })
-	(*out.f)[i].raw = json.RawMessage(digits)
+	fs := out.fields() // a copy of our own
+	i := slices.IndexFunc(fs, func(f field) bool { return f.key == key })
+	if isNumber(digits) {
+		fs[i].raw = json.RawMessage(digits)
+	}
 	return out
+}
+
+// isNumber reports whether text is one JSON number and nothing else.
+func isNumber(text string) bool {
+	return text != "" && strings.Trim(text, "0123456789+-.eE") == "" && json.Valid([]byte(text))
 }
 
 // Value renders the credentials as a text value.
@@ -208,11 +226,24 @@ func (c Credentials) Value() Value {
 		b.Write(f.raw)
 	}
 	b.WriteByte('}')
-	return Value{&payload{data: b.Bytes()}}
+	return hide(payload{data: b.Bytes()})
 }
 
 // String returns [redacted].
 func (c Credentials) String() string { return redacted }
+
+// GoString returns [redacted].
+func (c Credentials) GoString() string { return redacted }
+
+// Format writes [redacted] for every verb.
+func (c Credentials) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+
+// LogValue returns [redacted].
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalJSON writes "[redacted]": whoever must send the credentials reveals
+// their Value.
+func (c Credentials) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
 // quote encodes s as a JSON string, leaving < > & as they are.
 func quote(s string) json.RawMessage {

@@ -152,7 +152,7 @@ func (vs Versions) Put(v Version, labels []string) (Versions, error) {
 	if becomesCurrent {
 		out.makeCurrent(v.ID)
 	}
-	if becomesCurrent && !slices.Contains(labels, Pending) {
+	if becomesCurrent && out.IDWith(Pending) != v.ID {
 		out.detach(Pending)
 	}
 	for _, l := range labels {

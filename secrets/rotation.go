@@ -57,7 +57,7 @@ type Rotation struct {
 	Enabled bool          `json:"enabled"`
 	Source  string        `json:"source,omitempty"` // who declared the rules: "file pawl.yaml:12", "api"
 	Paused  bool          `json:"paused,omitempty"`
-	Since   time.Time     `json:"since"` // when rotation was first configured
+	Since   time.Time     `json:"since"` // since when the schedule counts: no window from before it was missed
 
 	// LastRotated is when a rotation last completed; zero if never.
 	LastRotated time.Time `json:"lastRotated,omitzero"`

@@ -19,9 +19,11 @@ const redacted = "[redacted]"
 
 // Value is a secret's value: text or binary. It prints as [redacted] by every
 // road (fmt, slog, encoding/json); only Reveal gives the bytes out. The payload
-// sits behind a pointer so that fmt cannot reach it through an unexported field
-// of an enclosing struct either. The zero Value is "no value".
-type Value struct{ p *payload }
+// sits behind two pointers so that fmt cannot reach it through an unexported
+// field of an enclosing struct either: there it calls no methods, and for a verb
+// that does not suit a pointer (%s) it follows the first one. The zero Value is
+// "no value".
+type Value struct{ p **payload }
 
 type payload struct {
 	data   []byte
@@ -29,40 +31,43 @@ type payload struct {
 }
 
 // Text makes a text value.
-func Text(s string) Value { return Value{&payload{data: []byte(s)}} }
+func Text(s string) Value { return hide(payload{data: []byte(s)}) }
 
 // Binary makes a binary value. The bytes are copied.
-func Binary(b []byte) Value { return Value{&payload{data: append([]byte(nil), b...), binary: true}} }
+func Binary(b []byte) Value { return hide(payload{append([]byte(nil), b...), true}) }
+
+func hide(p payload) Value {
+	inner := &p
+	return Value{&inner}
+}
+
+// payload returns what the value holds; the zero payload for no value.
+func (v Value) payload() payload {
+	if v.p == nil {
+		return payload{}
+	}
+	return **v.p
+}
 
 // IsZero reports whether there is no value at all.
 func (v Value) IsZero() bool { return v.p == nil }
 
 // IsBinary reports whether the value is binary.
-func (v Value) IsBinary() bool { return v.p != nil && v.p.binary }
+func (v Value) IsBinary() bool { return v.payload().binary }
 
 // Len returns the number of bytes.
-func (v Value) Len() int {
-	if v.p == nil {
-		return 0
-	}
-	return len(v.p.data)
-}
+func (v Value) Len() int { return len(v.payload().data) }
 
 // Reveal returns a copy of the bytes in the clear. Call it only where the value
 // leaves for its reader or for encryption.
 func (v Value) Reveal() []byte {
-	if v.p == nil {
-		return nil
-	}
-	return append([]byte(nil), v.p.data...)
+	return append([]byte(nil), v.payload().data...)
 }
 
 // Equal compares type and bytes in constant time.
 func (v Value) Equal(w Value) bool {
-	if v.p == nil || w.p == nil {
-		return v.p == w.p
-	}
-	return v.p.binary == w.p.binary && subtle.ConstantTimeCompare(v.p.data, w.p.data) == 1
+	a, b := v.payload(), w.payload()
+	return v.IsZero() == w.IsZero() && a.binary == b.binary && subtle.ConstantTimeCompare(a.data, b.data) == 1
 }
 
 // Validate checks the size (1 to 65,536 bytes) and that text is UTF-8. The
@@ -73,7 +78,7 @@ func (v Value) Validate() error {
 		return Errorf(Invalid, "the secret value is empty")
 	case n > MaxValueBytes:
 		return Errorf(Invalid, "the secret value has %d bytes; the most is %d", n, MaxValueBytes)
-	case !v.p.binary && !utf8.Valid(v.p.data):
+	case !v.IsBinary() && !utf8.Valid(v.payload().data):
 		return Errorf(Invalid, "the secret value is not UTF-8 text").WithHint("store it as binary (--binary-file)")
 	}
 	return nil

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pawlhq/pawl/config"
+	"github.com/pawlhq/pawl/scheduler"
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// stale is how old the last look for due secrets may be; it happens every second.
+const stale = 30 * time.Second
+
+// socketPath is where the daemon on this store answers `pawl healthcheck`.
+// A socket beside the store needs no port, so any number of daemons get along.
+func socketPath(cfg *config.Config) string { return cfg.Store.SQLite.Path + ".sock" }
+
+// healthServer answers GET /healthz on the socket, and on server.listen when
+// that is configured.
+type healthServer struct {
+	http   *http.Server
+	socket string
+}
+
+func (a *app) serveHealth(sched *scheduler.Scheduler) (*healthServer, error) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		if age := time.Since(sched.LastScan()); age > stale {
+			http.Error(w, fmt.Sprintf("no look for due secrets since %v", age.Round(time.Second)), http.StatusServiceUnavailable)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		if _, err := a.svc.Due(ctx, time.Now(), 1); err != nil {
+			http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
+			a.log.Error("health: the store does not answer", "error", err)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	h := &healthServer{http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second}}
+	if addr := a.cfg.Server.Listen; addr != "" {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, fmt.Errorf("server.listen: %w", err)
+		}
+		go h.serve(a, l)
+	}
+	path := socketPath(a.cfg)
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		c.Close()
+		a.log.Warn("another daemon serves this store; healthcheck asks that one", "socket", path)
+		return h, nil
+	}
+	_ = os.Remove(path) // left by a daemon that was killed
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		// Too long a path, or a file system without sockets: everything else works.
+		a.log.Warn("no health socket; set server.listen for healthcheck", "error", err)
+		return h, nil
+	}
+	h.socket = path
+	_ = os.Chmod(path, 0o600)
+	go h.serve(a, l)
+	return h, nil
+}
+
+func (h *healthServer) serve(a *app, l net.Listener) {
+	if err := h.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		a.log.Error("health server ended", "error", err)
+	}
+}
+
+func (h *healthServer) Close() {
+	_ = h.http.Close()
+	if h.socket != "" {
+		_ = os.Remove(h.socket)
+	}
+}
+
+func newHealthcheck(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:     "healthcheck",
+		Short:   "Ask the daemon on this store whether it is well",
+		Long:    "Exit code 0 when the daemon is well, 1 when it is not or does not answer.",
+		Example: "  pawl healthcheck --config /etc/pawl/pawl.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			path, err := config.Find(g.config)
+			if err != nil {
+				return usage(err)
+			}
+			cfg, err := config.Load(path)
+			if err != nil {
+				return usage(err)
+			}
+			if err := askHealth(cmd.Context(), cfg); err != nil {
+				return failed(secrets.Errorf(secrets.Denied, "the daemon is not well: %w", err).
+					WithHint("is it running? pawl serve --config %s", cfg.Path))
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "ok")
+			return nil
+		},
+	}
+}
+
+// askHealth asks by the socket, or by server.listen where there is no socket.
+func askHealth(ctx context.Context, cfg *config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	network, addr := "unix", socketPath(cfg)
+	if _, err := os.Stat(addr); err != nil && cfg.Server.Listen != "" {
+		network, addr = "tcp", cfg.Server.Listen
+	}
+	client := http.Client{Transport: &http.Transport{
+		Proxy: nil,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		},
+	}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://pawl/healthz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("asking at %s: %w", addr, errors.Unwrap(err))
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answers: %s", body)
+	}
+	return nil
+}

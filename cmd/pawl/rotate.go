@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pawlhq/pawl/rotator"
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/service"
+)
+
+func newRotate(g *globals) *cobra.Command {
+	var due, all, asJSON bool
+	var o rotator.Options
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use:   "rotate NAME… | --due | --all",
+		Short: "Rotate secrets now, once",
+		Long: `Rotates each secret and shows every step as it happens (on standard error). What
+may pass is tried again until --timeout; what needs a person ends at once.
+Finishing an interrupted rotation counts as the rotation.
+
+By name and with --all the window and the next try of the schedule are ignored;
+--due keeps both. --dry-run connects, checks every precondition, and changes
+nothing.`,
+		Example: `  pawl rotate prod/app
+  pawl rotate prod/app prod/api --dry-run
+  pawl rotate --due --json --timeout 10m`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			how := len(args)
+			for _, f := range []bool{due, all} {
+				if f {
+					how += 1 << 20
+				}
+			}
+			if how == 0 || how > 1<<20 {
+				return usage(errors.New("say which: pawl rotate NAME…, or --due, or --all"))
+			}
+			if timeout <= 0 {
+				return usage(fmt.Errorf("--timeout %v is not longer than zero", timeout))
+			}
+			a, err := g.open(cmd)
+			if err != nil {
+				return err
+			}
+			defer a.Close()
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			if _, err := a.declare(ctx); err != nil {
+				return failed(err)
+			}
+			names := unique(args)
+			if due || all {
+				if names, err = a.which(ctx, due); err != nil {
+					return failed(err)
+				}
+			}
+			return rotateAll(ctx, a, names, o, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&due, "due", false, "every secret that is due by its schedule")
+	f.BoolVar(&all, "all", false, "every secret with a rotation")
+	f.BoolVar(&o.DryRun, "dry-run", false, "check every precondition and change nothing")
+	f.DurationVar(&timeout, "timeout", 2*time.Minute, "how long to go on trying, all secrets together")
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+// which lists the secrets that are due now, or all that rotate.
+func (a *app) which(ctx context.Context, due bool) ([]string, error) {
+	now := time.Now()
+	var names []string
+	err := a.svc.Rotations(ctx, func(r service.RotationStatus) error {
+		if !due && (r.Enabled || r.Unfinished) && !r.Paused {
+			names = append(names, r.Name)
+		}
+		if due && !r.At.IsZero() && !r.At.After(now) {
+			names = append(names, r.Name)
+		}
+		return nil
+	})
+	return names, err
+}
+
+func unique(names []string) []string {
+	seen := map[string]bool{}
+	var out []string
+	for _, n := range names {
+		if !seen[n] {
+			seen[n] = true
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// rotation is one line of `rotate --json`.
+type rotation struct {
+	Name      string          `json:"Name"`
+	Outcome   rotator.Outcome `json:"Outcome"`
+	VersionID string          `json:"VersionId,omitempty"`
+	Seconds   float64         `json:"Seconds"`
+	Error     string          `json:"Error,omitempty"`
+	Kind      string          `json:"Kind,omitempty"`
+	ExitCode  int             `json:"ExitCode"`
+}
+
+// rotateAll rotates several secrets, as many at a time as one server may get,
+// and returns the worst exit code.
+func rotateAll(ctx context.Context, a *app, names []string, o rotator.Options, asJSON bool, out, progress io.Writer) error {
+	show := &stepPrinter{w: progress}
+	o.Report = show.event
+	a.runner.Notify = func(id string, err error, wait time.Duration) {
+		show.line("%s: %v; next try in %v", id, err, wait.Round(time.Millisecond))
+	}
+	results := make([]rotation, len(names))
+	var group errgroup.Group
+	group.SetLimit(max(1, a.cfg.Scheduler.PerTarget))
+	for i, name := range names {
+		group.Go(func() error {
+			res, err := a.runner.UntilDone(ctx, name, o)
+			r := rotation{Name: name, Outcome: res.Outcome, VersionID: res.Version, Seconds: res.Took.Seconds()}
+			if err != nil {
+				r.Outcome, r.Error, r.Kind, r.ExitCode = "failed", secrets.At(err, name, "", "").Error(), secrets.KindOf(err).String(), codeOf(err)
+			}
+			results[i] = r
+			if !asJSON {
+				show.result(out, r, res)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // errors are in the results
+	code := exitDone
+	for _, r := range results {
+		code = worse(code, r.ExitCode)
+	}
+	if asJSON {
+		if err := printJSON(out, results); err != nil {
+			return failed(err)
+		}
+	} else if len(names) == 0 {
+		fmt.Fprintln(out, "Nothing to rotate.")
+	}
+	if code != exitDone {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// stepPrinter shows a rotation's steps as they happen, one line each.
+type stepPrinter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (p *stepPrinter) line(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.w, format+"\n", args...)
+}
+
+func (p *stepPrinter) event(e rotator.Event) {
+	switch {
+	case e.Note != "":
+		p.line("%s: %s: %s", e.Secret, e.Step, e.Note)
+	case e.Done:
+		p.line("%s: %s done in %v", e.Secret, e.Step, e.Took.Round(time.Millisecond))
+	default:
+		p.line("%s: %s …", e.Secret, e.Step)
+	}
+}
+
+func (p *stepPrinter) result(out io.Writer, r rotation, res rotator.Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.Error != "" {
+		fmt.Fprintf(p.w, "pawl: %s\n", r.Error)
+		return
+	}
+	fmt.Fprintf(out, "%s: %s in %v", r.Name, r.Outcome, res.Took.Round(time.Millisecond))
+	if r.VersionID != "" {
+		fmt.Fprintf(out, ", version %s", r.VersionID)
+	}
+	if res.Gap > 0 {
+		fmt.Fprintf(out, "; the old password was dead for at most %v before the new one could be read", res.Gap.Round(time.Millisecond))
+	}
+	fmt.Fprintln(out)
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"crypto/rand"
+	"sync/atomic"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/pawlhq/pawl/config"
+	"github.com/pawlhq/pawl/engines"
+	"github.com/pawlhq/pawl/rotator"
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/service"
+	"github.com/pawlhq/pawl/strategies"
+)
+
+// stepsFactory makes the steps of each rotation. The operator's pairings may
+// change while rotations run, when the configuration is read again.
+type stepsFactory struct {
+	engines  engines.Registry
+	svc      *service.Service
+	pairings atomic.Pointer[[]secrets.Pairing]
+}
+
+func (f *stepsFactory) pair(cfg *config.Config) { f.pairings.Store(&cfg.Superusers) }
+
+func (f *stepsFactory) make(rules secrets.RotationRules) rotator.Steps {
+	return strategies.NewUsers(strategies.Config{
+		Engines:    f.engines,
+		Superusers: strategies.Superusers{Pairings: *f.pairings.Load(), Credentials: f.svc.Credentials},
+		Random:     rand.Reader,
+		Clock:      clockwork.NewRealClock(),
+	}, rules)
+}

@@ -1,0 +1,51 @@
+// Package scheduler decides when: it finds the secrets that are due, rotates
+// them by a bounded pool of workers, and waits between attempts. What is due,
+// and since when something fails, it reads from the store at every turn, so
+// that a restart neither repeats nor forgets. How a secret is rotated is
+// package rotator's business.
+package scheduler
+
+import (
+	"context"
+	"time"
+
+	"github.com/pawlhq/pawl/rotator"
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/service"
+)
+
+// Plan is where the scheduler reads what to do, and gets the right to do it.
+type Plan interface {
+	// Due returns up to n secrets that the store has down for now or earlier,
+	// oldest first.
+	Due(ctx context.Context, now time.Time, n int) ([]service.Due, error)
+	// Reschedule works out anew when a secret is due, because what the store
+	// has is out of date: a window went by while nobody looked.
+	Reschedule(ctx context.Context, arn secrets.ARN, now time.Time) error
+	// Claim claims a secret by name or ARN, at once or not at all: Conflict
+	// while another claimant, here or in another process, has it.
+	Claim(ctx context.Context, id string) (Claim, error)
+}
+
+// Claim is the right to rotate one secret until Release.
+type Claim interface {
+	rotator.Vault
+	// Rotation returns the rules and the history as they were at the claim.
+	Rotation() secrets.Rotation
+	// Save keeps the record of a failure; the zero record says that all is well.
+	Save(ctx context.Context, a secrets.Attempt) error
+	Release()
+}
+
+// FromService makes a Plan of a Service.
+func FromService(s *service.Service) Plan { return plan{s} }
+
+type plan struct{ *service.Service }
+
+func (p plan) Claim(ctx context.Context, id string) (Claim, error) {
+	c, err := p.Service.Claim(ctx, id)
+	if err != nil {
+		return nil, err // not c: a nil *service.Claim is no nil Claim
+	}
+	return c, nil
+}

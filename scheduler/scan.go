@@ -1,0 +1,257 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/pawlhq/pawl/rotator"
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/service"
+	"github.com/pawlhq/pawl/strategies"
+)
+
+const (
+	// page is how many due secrets are read at a time, deepest how many at
+	// most: secrets of targets that don't answer stay due and stand in front, so
+	// that one must read past them to what can run.
+	page    = 512
+	deepest = 1 << 15
+	// maxReschedules bounds the writes of one scan; the rest is for the next.
+	maxReschedules = 256
+	// maxQuiet bounds the rest after a long scan.
+	maxQuiet = 5 * time.Second
+	// complainEvery is how often an error that does not go away is logged.
+	complainEvery = time.Minute
+)
+
+// scan is what one scan leaves to the next.
+type scan struct {
+	sync.Mutex           // one scan at a time
+	depth      int       // how many had to be read last time
+	quietUntil time.Time // no scan before
+
+	complaint string // the last trouble logged, "" while all is well
+	since     time.Time
+}
+
+// Scan looks once at what is due and hands it to the workers. The running
+// Scheduler does it every second, and when the workers run out of work.
+//
+// A scan that took long is followed by three times as long without one, up to
+// 5 s: what a large backlog costs the store stays bounded.
+func (s *Scheduler) Scan(ctx context.Context) {
+	s.scan.Lock()
+	defer s.scan.Unlock()
+	began := s.clock.Now()
+	if began.Before(s.scan.quietUntil) {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			s.pool.log.Error("panic in the scan for due secrets", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+		}
+		now := s.clock.Now()
+		s.scan.quietUntil = now.Add(min(3*now.Sub(began), maxQuiet))
+	}()
+	if !s.pool.beginScan() {
+		return
+	}
+	reschedules := 0
+	for n := s.scan.depth; ; n = min(4*n, deepest) {
+		now := s.clock.Now()
+		ds, err := s.c.Runner.Plan.Due(ctx, now, n)
+		if err != nil {
+			s.complain(ctx, err)
+			return
+		}
+		full, seen := false, 0
+		for _, d := range ds {
+			if full || ctx.Err() != nil {
+				break
+			}
+			seen++
+			switch {
+			case !outdated(d, now):
+				full = s.pool.offer(d)
+			case reschedules < maxReschedules && !s.pool.busy(d.ARN):
+				reschedules++
+				s.reschedule(ctx, d, now)
+			}
+		}
+		s.complain(ctx, nil)
+		if reschedules >= maxReschedules {
+			s.wakeUp()
+		}
+		if full || len(ds) < n || n >= deepest || ctx.Err() != nil {
+			// Next time a little more than it took this time.
+			s.scan.depth = min(max(page, seen+seen/4), deepest)
+			return
+		}
+	}
+}
+
+// LastScan is when the due secrets could last be read; for health checks. It is
+// the epoch before the first time.
+func (s *Scheduler) LastScan() time.Time { return time.Unix(0, s.read.Load()) }
+
+// outdated reports whether the plan in the store is not today's any more: the
+// window went by, or the next try lies outside of it. What is unfinished has no
+// window to mind.
+func outdated(d service.Due, now time.Time) bool {
+	return d.At.IsZero() || d.At.After(now) || !d.Unfinished && !d.Window.Contains(now)
+}
+
+func (s *Scheduler) reschedule(ctx context.Context, d service.Due, now time.Time) {
+	if err := s.c.Runner.Plan.Reschedule(ctx, d.ARN, now); err != nil && ctx.Err() == nil {
+		s.pool.rest(d.ARN, s.shortly(now))
+		s.pool.log.Warn("could not be rescheduled", "secret", d.ARN.Name, "error", oneLine(err))
+		return
+	}
+	s.pool.log.Debug("not due any more as planned; rescheduled", "secret", d.ARN.Name)
+}
+
+// shortly is when to look again at a secret of which the store can't say when:
+// 1 to 10 s from now.
+func (s *Scheduler) shortly(now time.Time) time.Time {
+	return now.Add(time.Second + time.Duration(s.c.Runner.random()*float64(9*time.Second)))
+}
+
+// complain logs that the plan can't be read: at first, when the reason changes,
+// each minute, and when it is over.
+func (s *Scheduler) complain(ctx context.Context, err error) {
+	now := s.clock.Now()
+	if err == nil {
+		s.read.Store(now.UnixNano())
+	}
+	switch {
+	case ctx.Err() != nil:
+	case err == nil && s.scan.complaint != "":
+		s.scan.complaint = ""
+		s.pool.log.Info("the due secrets can be read again")
+	case err != nil && (s.scan.complaint != oneLine(err) || now.Sub(s.scan.since) >= complainEvery):
+		s.scan.complaint, s.scan.since = oneLine(err), now
+		s.pool.log.Error("the due secrets can't be read", "error", s.scan.complaint)
+	}
+}
+
+// rotate is one run of a due secret, on a worker.
+func (s *Scheduler) rotate(ctx context.Context, d service.Due) ending {
+	log := s.pool.log.With("secret", d.ARN.Name)
+	a := s.c.Runner.once(ctx, d.ARN.String(), func(r secrets.Rotation) (rotator.Options, bool) {
+		now := s.clock.Now()
+		if !stillDue(d, r, now) {
+			return rotator.Options{}, false
+		}
+		log.Info("rotation begun", "target", d.Target, "unfinished", d.Unfinished, "tries", r.Attempt.Tries)
+		return rotator.Options{
+			ResumeOnly: d.Unfinished && !d.Window.Contains(now),
+			Report:     func(e rotator.Event) { s.heard(log, e) },
+		}, true
+	})
+	e := ending{report: Done{Secret: d.ARN, Result: a.result, Err: a.err, NextTry: a.next}}
+	now := s.clock.Now()
+	switch {
+	case a.skipped:
+		e.silent, e.rest = true, now.Add(time.Second)
+		log.Debug("not due any more")
+		return e
+	case a.err == nil:
+		log.Info("rotation finished", "version", a.result.Version, "outcome", string(a.result.Outcome), "took", a.result.Took, "gap", a.result.Gap)
+	case !a.claimed && secrets.KindOf(a.err) == secrets.Conflict:
+		e.silent, e.rest = true, s.shortly(now)
+		log.Debug("another process is rotating it")
+		return e
+	case cancelled(ctx, a.err):
+		log.Info("rotation stopped before the password was set; the next start goes on with it")
+		return e
+	default:
+		if !a.saved {
+			e.rest = a.next
+			if e.rest.IsZero() {
+				e.rest = s.shortly(now)
+			}
+			e.report.NextTry = e.rest
+		}
+		level := slog.LevelWarn
+		if hopeless(secrets.KindOf(a.err)) {
+			level = slog.LevelError
+		}
+		log.Log(ctx, level, "rotation failed", "version", a.result.Version, "kind", secrets.KindOf(a.err).String(),
+			"error", oneLine(a.err), "took", a.result.Took, "next_try", e.report.NextTry)
+	}
+	e.verdict = judge(a)
+	return e
+}
+
+// stillDue decides on what is true now that the secret is claimed: since the
+// scan, a person or another process may have paused, rotated or tried it.
+func stillDue(d service.Due, r secrets.Rotation, now time.Time) bool {
+	switch {
+	case r.Paused, !r.Enabled && !d.Unfinished:
+		return false
+	case r.Attempt.NextTry.After(now): // tried meanwhile
+		return false
+	case !r.LastRotated.Before(d.At): // rotated meanwhile
+		return false
+	}
+	return !outdated(d, now)
+}
+
+func (s *Scheduler) heard(log *slog.Logger, e rotator.Event) {
+	switch {
+	case e.Note != "":
+		log.Info(e.Note, "step", e.Step)
+	case e.Done:
+		log.Debug("step done", "step", e.Step, "version", e.Version, "took", e.Took)
+	default:
+		log.Debug("step begun", "step", e.Step, "version", e.Version)
+	}
+	if s.c.OnEvent != nil {
+		s.c.OnEvent(e)
+	}
+}
+
+// judge reads from a run whether its target answered. Troubles of the store, of
+// a further host, and of the secret itself say nothing about the target.
+func judge(a attempt) verdict {
+	var lag *strategies.PropagationError
+	switch {
+	case !a.claimed || a.skipped:
+		return silent
+	case a.err == nil && a.result.Outcome == rotator.AtRest:
+		return silent
+	case a.err == nil, errors.As(a.err, &lag):
+		return healthy
+	}
+	switch secrets.KindOf(a.err) {
+	case secrets.Transient, secrets.Unknown:
+		if namesServer(a.err) || errors.Is(a.err, context.DeadlineExceeded) {
+			return sick
+		}
+	case secrets.Denied, secrets.Invalid:
+		if namesServer(a.err) {
+			return healthy
+		}
+	}
+	return silent
+}
+
+// namesServer reports whether an error came from talking to a server.
+func namesServer(err error) bool {
+	for err != nil {
+		var e *secrets.Error
+		if !errors.As(err, &e) {
+			return false
+		}
+		if e.Server != "" {
+			return true
+		}
+		err = e.Err
+	}
+	return false
+}

@@ -1,0 +1,268 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// Claim is the right to rotate one secret, held by this process until Release.
+// It is the rotator's Vault. Besides a claim that is gone, a write gives
+// Conflict when AWSCURRENT, AWSPENDING or PAWLINTENT is no longer where the
+// claimant last saw it (at the claim, by Versions, or by a write of its own):
+// somebody put a value or moved a label by hand, and what was decided from the
+// old labels no longer holds.
+type Claim struct {
+	s        *Service
+	arn      secrets.ARN
+	rotation secrets.Rotation
+
+	mu      sync.Mutex
+	release func() // nil once released
+	seen    places
+}
+
+// places are the ids of the versions that carry the labels a rotation goes by.
+type places struct{ current, pending, intent string }
+
+func placesOf(vs secrets.Versions) places {
+	return places{vs.IDWith(secrets.Current), vs.IDWith(secrets.Pending), vs.IDWith(secrets.Intent)}
+}
+
+// Claim claims a secret, at once or not at all. Errors: Conflict while another
+// claimant, here or in another process, has it; ResourceNotFoundException;
+// InvalidRequestException for one that is marked for deletion.
+func (s *Service) Claim(ctx context.Context, id string) (*Claim, error) {
+	sec, err := s.findAlive(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	release, err := s.store.Lock(ctx, sec.ARN)
+	if err != nil {
+		return nil, known(err, sec.ARN.Name)
+	}
+	// Whoever had the lock until now may have changed everything.
+	sec, err = s.findAlive(ctx, sec.ARN.String())
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return &Claim{
+		s: s, arn: sec.ARN, release: release,
+		rotation: *s.rotationOf(sec), seen: placesOf(sec.Versions),
+	}, nil
+}
+
+// rotationOf returns the secret's rotation, or one on demand by the default
+// rules where nobody declared any.
+func (s *Service) rotationOf(sec *Secret) *secrets.Rotation {
+	r := secrets.Rotation{Source: OnDemand, Since: s.now()}
+	if sec.Rotation != nil {
+		r = *sec.Rotation
+	}
+	if r.Source == OnDemand {
+		r.Rules = s.rules().defaults
+	}
+	return &r
+}
+
+// Rotation returns the rotation as it was stored at the claim; the default
+// rules where none was declared.
+func (c *Claim) Rotation() secrets.Rotation { return c.rotation }
+
+// ARN returns the secret's.
+func (c *Claim) ARN() secrets.ARN { return c.arn }
+
+// Release gives the claim up. Further calls do nothing.
+func (c *Claim) Release() {
+	c.mu.Lock()
+	release := c.release
+	c.release = nil
+	c.mu.Unlock()
+	if release != nil {
+		release()
+	}
+}
+
+// Versions reads the versions and their labels afresh.
+func (c *Claim) Versions(ctx context.Context) (secrets.Versions, error) {
+	sec, err := c.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.saw(sec)
+	return sec.Versions, nil
+}
+
+// Value reads a version's value; zero for one that is still empty.
+func (c *Claim) Value(ctx context.Context, versionID string) (secrets.Value, error) {
+	sec, err := c.read(ctx)
+	if err != nil {
+		return secrets.Value{}, err
+	}
+	v, ok := sec.Versions.Find(versionID)
+	switch {
+	case !ok:
+		return secrets.Value{}, c.moved("version %s is gone", versionID)
+	case v.Empty:
+		return secrets.Value{}, nil
+	}
+	value, err := c.s.open(ctx, c.arn, versionID)
+	return value, c.lost(err)
+}
+
+// PutPending stores a new value with the labels AWSPENDING and PAWLINTENT: in
+// the empty version id, or in a new version when id is "". It returns the
+// version's id; where somebody filled that version meanwhile, his value counts.
+func (c *Claim) PutPending(ctx context.Context, id string, v secrets.Value) (string, error) {
+	if err := v.Validate(); err != nil {
+		return "", secrets.At(err, c.arn.Name, "", "")
+	}
+	fresh := id == ""
+	if fresh {
+		made, err := NewVersionID(c.s.random)
+		if err != nil {
+			return "", secrets.At(err, c.arn.Name, "", "")
+		}
+		id = made
+	}
+	values, err := c.s.seal(c.arn, id, v)
+	if err != nil {
+		return "", err
+	}
+	return id, c.change(ctx, func(sec *Secret) (Sealed, error) {
+		if err := alive(sec); err != nil {
+			return nil, c.moved("it was marked for deletion")
+		}
+		if !fresh {
+			old, ok := sec.Versions.Find(id)
+			switch {
+			case !ok:
+				return nil, c.moved("version %s is gone", id)
+			case !old.Empty: // it is this one that a server may hear of next
+				return nil, c.s.moveLabel(sec, secrets.Intent, id)
+			}
+		}
+		return values, c.s.addVersion(sec, id, []string{secrets.Pending, secrets.Intent})
+	})
+}
+
+// Promote moves AWSCURRENT to the version, notes that a rotation completed and
+// clears its attempt record, and takes AWSPENDING off the version unless
+// keepPending, all in one write. It works on a secret that was marked for
+// deletion meanwhile too: restored, it must hold what the server accepts.
+func (c *Claim) Promote(ctx context.Context, versionID string, keepPending bool) error {
+	return c.change(ctx, func(sec *Secret) (Sealed, error) {
+		if v, ok := sec.Versions.Find(versionID); !ok || v.Empty {
+			return nil, c.moved("version %s has no value to promote", versionID)
+		}
+		versions, err := sec.Versions.Move(secrets.Current, versionID)
+		if err == nil && !keepPending && versions.IDWith(secrets.Pending) == versionID {
+			versions, err = versions.Move(secrets.Pending, "")
+		}
+		if err != nil {
+			return nil, secrets.At(err, c.arn.Name, "", "")
+		}
+		sec.Versions, sec.Changed = versions, c.s.now()
+		sec.Rotation = c.s.rotationOf(sec)
+		sec.Rotation.LastRotated = sec.Changed
+		sec.Rotation.Attempt = secrets.Attempt{}
+		return nil, nil
+	})
+}
+
+// MoveLabel puts a label on the version, off any other; "" takes it off
+// altogether.
+func (c *Claim) MoveLabel(ctx context.Context, label, versionID string) error {
+	return c.change(ctx, func(sec *Secret) (Sealed, error) {
+		if _, ok := sec.Versions.Find(versionID); !ok && versionID != "" {
+			return nil, c.moved("version %s is gone", versionID)
+		}
+		return nil, c.s.moveLabel(sec, label, versionID)
+	})
+}
+
+// Save keeps the attempt record. It never conflicts with labels.
+func (c *Claim) Save(ctx context.Context, a secrets.Attempt) error {
+	if err := c.held(); err != nil {
+		return err
+	}
+	_, err := c.s.update(ctx, c.arn, func(sec *Secret) (Sealed, error) {
+		r := c.s.rotationOf(sec)
+		if same(r.Attempt, a) {
+			return nil, errUnchanged
+		}
+		r.Attempt, sec.Rotation = a, r
+		return nil, nil
+	})
+	return c.lost(err)
+}
+
+func same(a, b secrets.Attempt) bool {
+	return a.Tries == b.Tries && a.NextTry.Equal(b.NextTry) && a.LastError == b.LastError &&
+		a.Kind == b.Kind && a.FailingSince.Equal(b.FailingSince)
+}
+
+// change is every write of labels and values: it refuses when the labels are
+// not where the claimant saw them, and sees where they are afterwards.
+func (c *Claim) change(ctx context.Context, change func(*Secret) (Sealed, error)) error {
+	if err := c.held(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	seen := c.seen
+	c.mu.Unlock()
+	sec, err := c.s.update(ctx, c.arn, func(sec *Secret) (Sealed, error) {
+		if placesOf(sec.Versions) != seen {
+			return nil, c.moved("its staging labels were moved by somebody else")
+		}
+		if sec.Rotation == nil {
+			// A begun rotation must be known to the scheduler: should this
+			// process die, that one finishes it.
+			sec.Rotation = c.s.rotationOf(sec)
+		}
+		return change(sec)
+	})
+	if err != nil {
+		return c.lost(err)
+	}
+	c.saw(sec)
+	return nil
+}
+
+func (c *Claim) read(ctx context.Context) (*Secret, error) {
+	if err := c.held(); err != nil {
+		return nil, err
+	}
+	sec, err := c.s.store.Find(ctx, secrets.ID{ARN: c.arn})
+	return sec, c.lost(err)
+}
+
+func (c *Claim) saw(sec *Secret) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen = placesOf(sec.Versions)
+}
+
+func (c *Claim) held() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.release == nil {
+		return c.moved("the claim on it was released")
+	}
+	return nil
+}
+
+// lost makes a Conflict of a secret that ended under the claim.
+func (c *Claim) lost(err error) error {
+	if errors.Is(err, ErrNotFound) || secrets.CodeOf(err) == resourceNotFound {
+		return c.moved("it, or the version asked for, was deleted while it was being rotated")
+	}
+	return secrets.At(err, c.arn.Name, "", "")
+}
+
+func (c *Claim) moved(format string, args ...any) error {
+	return secrets.At(secrets.Errorf(secrets.Conflict, format, args...), c.arn.Name, "", "")
+}

@@ -1,0 +1,142 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// CreateSecretInput is a new secret, with or without a first value.
+type CreateSecretInput struct {
+	Name               string
+	ClientRequestToken string // the first version's id; required even without a value
+	Description        string `json:",omitempty"`
+	KmsKeyID           string `json:"KmsKeyId,omitempty"`
+	GivenValue
+	Tags []Tag `json:",omitempty"`
+}
+
+// CreateSecretOutput names the secret; VersionID is empty without a value.
+type CreateSecretOutput struct {
+	ARN       string
+	Name      string
+	VersionID string `json:"VersionId,omitempty"`
+}
+
+// CreateSecret makes a secret. The same token with the same value again gives
+// the first answer. Errors: ValidationException for a bad name,
+// InvalidRequestException without a token or for a name that is scheduled for
+// deletion, InvalidParameterException, ResourceExistsException.
+func (s *Service) CreateSecret(ctx context.Context, in CreateSecretInput) (*CreateSecretOutput, error) {
+	v, err := in.check()
+	if err != nil {
+		return nil, err
+	}
+	// The name can become free between the two looks at it; not for ever.
+	for range 3 {
+		out, err := s.create(ctx, in, v)
+		if !errors.Is(err, ErrExists) {
+			return out, known(err, in.Name)
+		}
+		out, err = s.existing(ctx, in, v)
+		if !errors.Is(err, ErrNotFound) {
+			return out, known(err, in.Name)
+		}
+	}
+	return nil, alreadyExists(in.Name)
+}
+
+func alreadyExists(name string) error {
+	return refuse(resourceExists, name, "The operation failed because the secret %s already exists.", name).
+		WithHint("give it a new value: pawl secret put %s --value-file F", name)
+}
+
+func (in CreateSecretInput) check() (secrets.Value, error) {
+	var c constraints
+	c.length("name", in.Name, 1, secrets.MaxNameLength)
+	c.optional("clientRequestToken", in.ClientRequestToken, secrets.MinVersionIDLen, secrets.MaxVersionIDLen)
+	c.optional("description", in.Description, 0, 2048)
+	c.optional("kmsKeyId", in.KmsKeyID, 0, 2048)
+	in.GivenValue.check(&c)
+	checkTags(&c, in.Tags)
+	if err := c.err(); err != nil {
+		return secrets.Value{}, err
+	}
+	if err := secrets.ValidateName(in.Name); err != nil {
+		return secrets.Value{}, err
+	}
+	if err := requireToken(in.ClientRequestToken, in.Name); err != nil {
+		return secrets.Value{}, err
+	}
+	if _, err := setTags(in.Name, nil, in.Tags); err != nil {
+		return secrets.Value{}, err
+	}
+	return in.value(in.Name)
+}
+
+func (s *Service) create(ctx context.Context, in CreateSecretInput, v secrets.Value) (*CreateSecretOutput, error) {
+	arn, err := secrets.NewARN(s.config.Partition, s.config.Region, s.config.Account, in.Name, s.random)
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	sec := &Secret{
+		ARN: arn, Description: in.Description, KMSKeyID: in.KmsKeyID,
+		Created: now, Changed: now,
+	}
+	if len(in.Tags) > 0 {
+		sec.Tags = slices.Clone(in.Tags)
+	}
+	out := &CreateSecretOutput{ARN: arn.String(), Name: arn.Name}
+	var values Sealed
+	if !v.IsZero() {
+		if err := s.addVersion(sec, in.ClientRequestToken, nil); err != nil {
+			return nil, err
+		}
+		if values, err = s.seal(arn, in.ClientRequestToken, v); err != nil {
+			return nil, err
+		}
+		sec.ValueChanged = now
+		out.VersionID = in.ClientRequestToken
+	}
+	if d, ok := s.declaration(in.Name); ok {
+		d.apply(sec, now)
+	}
+	sec.DueAt = s.nextDue(sec, now)
+	if err := s.store.Create(ctx, sec, values); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// existing answers a creation whose name is taken. ErrNotFound means that it is
+// free now.
+func (s *Service) existing(ctx context.Context, in CreateSecretInput, v secrets.Value) (*CreateSecretOutput, error) {
+	id := secrets.ID{ByName: true, ARN: secrets.ARN{
+		Partition: s.config.Partition, Region: s.config.Region, Account: s.config.Account, Name: in.Name,
+	}}
+	sec, err := s.store.Find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case expired(sec, s.now()):
+		if err := s.store.Remove(ctx, sec.ARN); err != nil {
+			return nil, err
+		}
+		return nil, ErrNotFound
+	case !sec.Deleted.IsZero():
+		return nil, refuse(invalidRequest, in.Name, "You can't create this secret because a secret with this name is already scheduled for deletion.").
+			WithHint("bring it back with: pawl secret restore %s; or end it now with: pawl secret delete %s --force", in.Name, in.Name)
+	}
+	used, ok := sec.Versions.Find(in.ClientRequestToken)
+	if !ok || used.Empty || v.IsZero() {
+		return nil, alreadyExists(in.Name)
+	}
+	if err := s.sameValue(ctx, sec.ARN, used.ID, v); err != nil {
+		return nil, err
+	}
+	return &CreateSecretOutput{ARN: sec.ARN.String(), Name: sec.ARN.Name, VersionID: used.ID}, nil
+}

@@ -1,0 +1,125 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// Bounds of a recovery window, in days.
+// Source: AWS Secrets Manager API reference, DeleteSecret.
+const (
+	MinRecoveryDays     = 7
+	MaxRecoveryDays     = 30
+	DefaultRecoveryDays = 30
+)
+
+// DeleteSecretInput says which secret ends, and when.
+type DeleteSecretInput struct {
+	SecretID                   string `json:"SecretId"`
+	RecoveryWindowInDays       *int64 `json:",omitempty"` // 7 to 30; nil = 30
+	ForceDeleteWithoutRecovery bool   `json:",omitempty"` // at once and for good
+}
+
+// DeleteSecretOutput tells when the secret ends, or ended.
+type DeleteSecretOutput struct {
+	ARN          string
+	Name         string
+	DeletionDate time.Time
+}
+
+// DeleteSecret marks a secret for deletion after its recovery window, or
+// removes it at once, which also succeeds for one that does not exist. Errors:
+// InvalidParameterException for the window, InvalidRequestException when it is
+// marked already, ResourceNotFoundException without force.
+func (s *Service) DeleteSecret(ctx context.Context, in DeleteSecretInput) (*DeleteSecretOutput, error) {
+	days := int64(DefaultRecoveryDays)
+	if in.RecoveryWindowInDays != nil {
+		days = *in.RecoveryWindowInDays
+		if in.ForceDeleteWithoutRecovery {
+			return nil, refuse(invalidParameter, in.SecretID, "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
+		}
+		if days < MinRecoveryDays || days > MaxRecoveryDays {
+			return nil, refuse(invalidParameter, in.SecretID, "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).")
+		}
+	}
+	sec, err := s.find(ctx, in.SecretID)
+	if in.ForceDeleteWithoutRecovery {
+		return s.forceDelete(ctx, in.SecretID, sec, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	sec, err = s.updateAlive(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+		now := s.now()
+		sec.Deleted, sec.Changed, sec.PurgeAt = now, now, now.AddDate(0, 0, int(days))
+		return nil, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &DeleteSecretOutput{ARN: sec.ARN.String(), Name: sec.ARN.Name, DeletionDate: sec.PurgeAt}, nil
+}
+
+// forceDelete removes what find found.
+func (s *Service) forceDelete(ctx context.Context, secretID string, sec *Secret, err error) (*DeleteSecretOutput, error) {
+	var arn secrets.ARN
+	switch {
+	case err == nil:
+		arn = sec.ARN
+		if err := s.store.Remove(ctx, arn); err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, known(err, arn.Name)
+		}
+	case secrets.CodeOf(err) == resourceNotFound:
+		// The answer looks as if it had existed, as AWS's does.
+		id, err := secrets.ParseID(secretID)
+		if err != nil {
+			return nil, err
+		}
+		if arn = id.ARN; id.ByName {
+			if arn, err = secrets.NewARN(s.config.Partition, s.config.Region, s.config.Account, id.ARN.Name, s.random); err != nil {
+				return nil, err
+			}
+		}
+	default:
+		return nil, err
+	}
+	return &DeleteSecretOutput{ARN: arn.String(), Name: arn.Name, DeletionDate: s.now()}, nil
+}
+
+// RestoreSecretInput names a secret.
+type RestoreSecretInput struct {
+	SecretID string `json:"SecretId"`
+}
+
+// RestoreSecretOutput names the secret.
+type RestoreSecretOutput struct {
+	ARN  string
+	Name string
+}
+
+// RestoreSecret takes the mark for deletion off; without one it changes
+// nothing. Errors: ResourceNotFoundException.
+func (s *Service) RestoreSecret(ctx context.Context, in RestoreSecretInput) (*RestoreSecretOutput, error) {
+	sec, err := s.find(ctx, in.SecretID)
+	if err != nil {
+		return nil, err
+	}
+	sec, err = s.update(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+		now := s.now()
+		switch {
+		case expired(sec, now):
+			return nil, ErrNotFound
+		case sec.Deleted.IsZero():
+			return nil, errUnchanged
+		}
+		sec.Deleted, sec.PurgeAt, sec.Changed = time.Time{}, time.Time{}, now
+		return nil, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &RestoreSecretOutput{ARN: sec.ARN.String(), Name: sec.ARN.Name}, nil
+}

@@ -1,0 +1,146 @@
+package service
+
+import (
+	"context"
+	"time"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// maxJitter bounds how far into its window a rotation is put off so that those
+// of one schedule don't arrive together.
+const maxJitter = time.Hour
+
+// readRules parses when a secret rotates. Errors: Invalid.
+func readRules(r secrets.RotationRules, minimum time.Duration) (schedule secrets.Schedule, window time.Duration, err error) {
+	if r.Schedule == "" {
+		return secrets.Schedule{}, 0, nil
+	}
+	if schedule, err = secrets.ParseSchedule(r.Schedule, minimum); err != nil {
+		return secrets.Schedule{}, 0, err
+	}
+	if window, err = secrets.ParseWindow(r.Window, minimum); err == nil {
+		err = schedule.CheckWindow(window)
+	}
+	if err != nil {
+		return secrets.Schedule{}, 0, err
+	}
+	return schedule, window, nil
+}
+
+// anchor is the time from which the next window counts. A rate starts again
+// with every new value, also one put by hand; a cron schedule minds only its
+// own rotations, and no window from before it was declared.
+func anchor(sec *Secret) time.Time {
+	r := sec.Rotation
+	if len(r.Rules.Schedule) >= 4 && r.Rules.Schedule[:4] == "rate" {
+		return sec.ValueChanged
+	}
+	if r.LastRotated.After(r.Since) {
+		return r.LastRotated
+	}
+	return r.Since
+}
+
+// dueAt says when the scheduler should next rotate a secret, as seen at now,
+// and in which window; zero for never. An unfinished rotation has no window:
+// finishing it is what brings safety, also after its declaration is gone. An
+// error, always Invalid, says why a secret that should rotate has no time.
+func dueAt(sec *Secret, now time.Time, minimum time.Duration, catchUp bool) (at time.Time, w secrets.Window, err error) {
+	r := sec.Rotation
+	if r == nil || r.Paused || !sec.Deleted.IsZero() {
+		return time.Time{}, w, nil
+	}
+	if sec.Versions.Unfinished() {
+		if r.Attempt.NextTry.IsZero() {
+			return now, w, nil
+		}
+		return r.Attempt.NextTry, w, nil
+	}
+	if !r.Enabled || r.Rules.Schedule == "" {
+		return time.Time{}, w, nil
+	}
+	schedule, length, err := readRules(r.Rules, minimum)
+	if err != nil {
+		return time.Time{}, w, err
+	}
+	if sec.Versions.IDWith(secrets.Current) == "" {
+		return time.Time{}, w, secrets.Errorf(secrets.Invalid, "the secret has no value yet").
+			WithHint("give it one: pawl secret put %s --value-file F", sec.ARN.Name)
+	}
+	// What may not be tried before NextTry is seen from there: the same window
+	// where that is in it, the following one where it is over by then.
+	if r.Attempt.NextTry.After(now) {
+		now = r.Attempt.NextTry
+	}
+	w = schedule.Due(anchor(sec), length, now, catchUp)
+	at = w.Open.Add(secrets.Jitter(sec.ARN.String(), w, maxJitter)).Truncate(time.Microsecond) // as stores keep it
+	if r.Attempt.NextTry.After(at) {
+		at = r.Attempt.NextTry
+	}
+	return at, w, nil
+}
+
+// due is dueAt by the service's configuration.
+func (s *Service) due(sec *Secret, now time.Time) (time.Time, secrets.Window, error) {
+	p := s.rules()
+	return dueAt(sec, now, p.minimum, p.catchUp)
+}
+
+// nextDue is what DueAt should be. What became due stays where it was in the
+// queue.
+func (s *Service) nextDue(sec *Secret, now time.Time) time.Time {
+	at, _, _ := s.due(sec, now)
+	if at.Equal(now) && !sec.DueAt.IsZero() && sec.DueAt.Before(now) {
+		return sec.DueAt
+	}
+	return at
+}
+
+// Due is a secret that the scheduler should look at.
+type Due struct {
+	ARN        secrets.ARN
+	Target     string // host:port where its password is changed; "" if that can't be read
+	Unfinished bool   // a rotation of it, or the undo of one, has begun and not ended
+	// At and Window are worked out anew at the time Due was asked for. At is
+	// zero or later than that where the plan the store kept is out of date,
+	// say because the window went by while nobody looked: Reschedule it.
+	At     time.Time
+	Window secrets.Window // zero when Unfinished
+}
+
+// Due returns up to n secrets of all accounts and regions that the store has
+// down for now or earlier, oldest first.
+func (s *Service) Due(ctx context.Context, now time.Time, n int) ([]Due, error) {
+	found, err := s.store.Due(ctx, now, n)
+	if err != nil {
+		return nil, err
+	}
+	ds := make([]Due, len(found))
+	for i, sec := range found {
+		at, w, _ := s.due(sec, now)
+		ds[i] = Due{
+			ARN: sec.ARN, Target: s.target(ctx, sec), At: at, Window: w,
+			Unfinished: sec.Versions.Unfinished(),
+		}
+	}
+	return ds, nil
+}
+
+// Reschedule works out anew, as seen at now, when a secret is due. Nothing is
+// written where that is what the store has. Errors: ResourceNotFoundException.
+func (s *Service) Reschedule(ctx context.Context, arn secrets.ARN, now time.Time) error {
+	now = now.UTC().Truncate(time.Millisecond)
+	_, err := s.store.Update(ctx, arn, func(sec *Secret) (Sealed, error) {
+		at := s.nextDue(sec, now)
+		if at.Equal(sec.DueAt) {
+			return nil, errUnchanged
+		}
+		sec.DueAt = at
+		return nil, nil
+	})
+	if err == errUnchanged {
+		return nil
+	}
+	return known(err, arn.Name)
+}

@@ -1,0 +1,330 @@
+package service_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/service"
+	"github.com/pawlhq/pawl/store/seal"
+	"github.com/pawlhq/pawl/store/sqlite"
+)
+
+// clock is a time that only a test moves.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+// counted is the real store; it counts the writes that changed something, and
+// can do something right before the next one.
+type counted struct {
+	service.Store
+	writes  atomic.Int64
+	pending func()
+}
+
+func (c *counted) Update(ctx context.Context, arn secrets.ARN, change func(*service.Secret) (service.Sealed, error)) (*service.Secret, error) {
+	if before := c.pending; before != nil {
+		c.pending = nil
+		before()
+	}
+	sec, err := c.Store.Update(ctx, arn, change)
+	if err == nil {
+		c.writes.Add(1)
+	}
+	return sec, err
+}
+
+// house is a Service over a real store in a file of its own.
+type house struct {
+	*service.Service
+	t     testing.TB
+	store *counted
+	clock *clock
+	keys  service.Sealer
+}
+
+func open(t testing.TB, config service.Config) *house {
+	t.Helper()
+	dir := t.TempDir()
+	key := filepath.Join(dir, "pawl.key")
+	if err := seal.GenerateKeyFile(key, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := seal.Load(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "pawl.db"), sqlite.Options{Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h := &house{
+		t: t, store: &counted{Store: store}, keys: keys,
+		clock: &clock{t: time.Date(2026, 3, 4, 10, 20, 30, 0, time.UTC)}, // a Wednesday
+	}
+	config.Store, config.Sealer, config.Now = h.store, keys, h.clock.now
+	h.Service = service.New(config)
+	return h
+}
+
+// tok makes a ClientRequestToken from a short name.
+func tok(name string) string { return name + strings.Repeat(".", secrets.MinVersionIDLen-len(name)) }
+
+func short(id string) string { return strings.TrimRight(id, ".") }
+
+func (h *house) create(name string, value string) string {
+	h.t.Helper()
+	out, err := h.CreateSecret(h.t.Context(), service.CreateSecretInput{
+		Name: name, ClientRequestToken: tok("v1"), GivenValue: service.Give(secrets.Text(value)),
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return out.ARN
+}
+
+func (h *house) put(name, token string, stages ...string) {
+	h.t.Helper()
+	_, err := h.PutSecretValue(h.t.Context(), service.PutSecretValueInput{
+		SecretID: name, ClientRequestToken: tok(token), GivenValue: service.Give(secrets.Text("value of " + token)), VersionStages: stages,
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) record(name string) *service.Secret {
+	h.t.Helper()
+	id := secrets.ID{ByName: true, ARN: secrets.ARN{Partition: "aws", Region: "us-east-1", Account: "000000000000", Name: name}}
+	sec, err := h.store.Find(h.t.Context(), id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return sec
+}
+
+// emptyVersion makes a version without a value, as a rotation function's does.
+func (h *house) emptyVersion(name, token string, stages ...string) {
+	h.t.Helper()
+	_, err := h.store.Update(h.t.Context(), h.record(name).ARN, func(sec *service.Secret) (_ service.Sealed, err error) {
+		sec.Versions, err = sec.Versions.Put(secrets.Version{ID: tok(token), Created: h.clock.now(), Empty: true}, stages)
+		return nil, err
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) value(name, token string) string {
+	h.t.Helper()
+	out, err := h.GetSecretValue(h.t.Context(), service.GetSecretValueInput{SecretID: name, VersionID: tok(token)})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(out.Value.Reveal())
+}
+
+// labels renders where the labels are: "v1[AWSPREVIOUS] v2[AWSCURRENT]".
+func (h *house) labels(name string) string {
+	h.t.Helper()
+	return render(h.record(name).Versions)
+}
+
+func render(vs secrets.Versions) string {
+	var out []string
+	for _, v := range vs {
+		out = append(out, fmt.Sprintf("%s%v", short(v.ID), v.Labels))
+	}
+	return strings.Join(out, " ")
+}
+
+// wantErr checks AWS's exception and its very text.
+func wantErr(t testing.TB, err error, code, text string) {
+	t.Helper()
+	var e *secrets.Error
+	if !errors.As(err, &e) || e.Code != code || e.Err.Error() != text {
+		t.Errorf("got  %v (code %s)\nwant %s: %s", err, secrets.CodeOf(err), code, text)
+	}
+}
+
+func wantKind(t testing.TB, err error, kind secrets.Kind, part string) {
+	t.Helper()
+	if err == nil || secrets.KindOf(err) != kind || !strings.Contains(err.Error(), part) {
+		t.Errorf("got %v (%s), want %s with %q", err, secrets.KindOf(err), kind, part)
+	}
+}
+
+const (
+	notFoundText = "Secrets Manager can't find the specified secret."
+	deletedText  = "You can't perform this operation on the secret because it was marked for deletion."
+	nameText     = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
+	tokenText    = "You must provide a ClientRequestToken value. We recommend a UUID-type value."
+	bothText     = "You can't specify both a binary secret value and a string secret value in the same secret."
+)
+
+// call is one operation on a SecretId.
+type call struct {
+	name  string
+	do    func(h *house, id string) error
+	alive bool // refuses a secret that is marked for deletion
+}
+
+func second[A any](_ A, err error) error { return err }
+
+func calls() []call {
+	ctx := context.Background()
+	return []call{
+		{"GetSecretValue", func(h *house, id string) error {
+			return second(h.GetSecretValue(ctx, service.GetSecretValueInput{SecretID: id}))
+		}, true},
+		{"PutSecretValue", func(h *house, id string) error {
+			return second(h.PutSecretValue(ctx, service.PutSecretValueInput{SecretID: id, ClientRequestToken: tok("any"), GivenValue: service.Give(secrets.Text("x"))}))
+		}, true},
+		{"UpdateSecretVersionStage", func(h *house, id string) error {
+			return second(h.UpdateSecretVersionStage(ctx, service.UpdateSecretVersionStageInput{SecretID: id, VersionStage: "X", MoveToVersionID: tok("v1")}))
+		}, true},
+		{"DescribeSecret", func(h *house, id string) error {
+			return second(h.DescribeSecret(ctx, service.DescribeSecretInput{SecretID: id}))
+		}, false},
+		{"ListSecretVersionIds", func(h *house, id string) error {
+			return second(h.ListSecretVersionIDs(ctx, service.ListSecretVersionIDsInput{SecretID: id}))
+		}, false},
+		{"TagResource", func(h *house, id string) error {
+			return h.TagResource(ctx, service.TagResourceInput{SecretID: id, Tags: []service.Tag{{Key: "k", Value: "v"}}})
+		}, true},
+		{"UntagResource", func(h *house, id string) error {
+			return h.UntagResource(ctx, service.UntagResourceInput{SecretID: id, TagKeys: []string{"k"}})
+		}, true},
+		{"Credentials", func(h *house, id string) error {
+			_, _, err := h.Credentials(ctx, id)
+			return err
+		}, true},
+		{"Claim", func(h *house, id string) error {
+			c, err := h.Claim(ctx, id)
+			if err == nil {
+				c.Release()
+			}
+			return err
+		}, true},
+		{"DeleteSecret", func(h *house, id string) error {
+			return second(h.DeleteSecret(ctx, service.DeleteSecretInput{SecretID: id}))
+		}, true},
+		{"RestoreSecret", func(h *house, id string) error {
+			return second(h.RestoreSecret(ctx, service.RestoreSecretInput{SecretID: id}))
+		}, false},
+	}
+}
+
+func TestEveryOperationFindsItsSecret(t *testing.T) {
+	for _, c := range calls() {
+		t.Run(c.name, func(t *testing.T) {
+			h := open(t, service.Config{})
+			wantErr(t, c.do(h, "nowhere"), "ResourceNotFoundException", notFoundText)
+			wantErr(t, c.do(h, "arn:aws:secretsmanager:us-east-1:000000000000:secret:nowhere-AbCdEf"), "ResourceNotFoundException", notFoundText)
+			wantErr(t, c.do(h, "no such*name"), "ValidationException", nameText)
+			wantErr(t, c.do(h, ""), "ValidationException", "1 validation error detected: Value null at 'secretId' failed to satisfy constraint: Member must not be null")
+			arn := h.create("db-a1b2c3", `{"username":"u"}`)
+			partial := arn[:len(arn)-7]
+			wantErr(t, c.do(h, partial), "ResourceNotFoundException", notFoundText) // its end reads as a suffix
+			wantErr(t, c.do(h, strings.Replace(arn, "us-east-1", "eu-west-1", 1)), "ResourceNotFoundException", notFoundText)
+			wantErr(t, c.do(h, strings.ToUpper("db-a1b2c3")), "ResourceNotFoundException", notFoundText)
+			for i, id := range []string{"db-a1b2c3", arn} {
+				if i == 1 && c.name == "DeleteSecret" {
+					break
+				}
+				if err := c.do(h, id); err != nil {
+					t.Errorf("%s: %v", id, err)
+				}
+			}
+			arn = h.create("team/plain", `{"username":"u"}`)
+			if err := c.do(h, arn[:len(arn)-7]); err != nil {
+				t.Errorf("by partial ARN: %v", err)
+			}
+		})
+	}
+}
+
+func TestASecretMarkedForDeletion(t *testing.T) {
+	for _, c := range calls() {
+		t.Run(c.name, func(t *testing.T) {
+			h := open(t, service.Config{})
+			h.create("s", `{"username":"u"}`)
+			// Whether it was marked before the call or while it looked.
+			mark := func() {
+				if _, err := h.DeleteSecret(t.Context(), service.DeleteSecretInput{SecretID: "s"}); err != nil {
+					t.Error(err)
+				}
+			}
+			if c.alive && c.name != "GetSecretValue" && c.name != "Credentials" && c.name != "Claim" {
+				h.store.pending = mark
+				wantErr(t, c.do(h, "s"), "InvalidRequestException", deletedText)
+			} else {
+				mark()
+			}
+			if c.alive {
+				wantErr(t, c.do(h, "s"), "InvalidRequestException", deletedText)
+			} else if err := c.do(h, "s"); err != nil {
+				t.Error(err)
+			}
+			if c.name == "RestoreSecret" {
+				return
+			}
+			h.clock.add(30 * 24 * time.Hour)
+			wantErr(t, c.do(h, "s"), "ResourceNotFoundException", notFoundText)
+		})
+	}
+}
+
+// readOnly is a store on a disk that can't be written to.
+type readOnly struct{ service.Store }
+
+func (readOnly) Update(context.Context, secrets.ARN, func(*service.Secret) (service.Sealed, error)) (*service.Secret, error) {
+	return nil, secrets.Errorf(secrets.Invalid, "%w", os.ErrPermission)
+}
+
+// pruned is a store whose versions are gone by the time they are read.
+type pruned struct{ service.Store }
+
+func (pruned) Value(context.Context, secrets.ARN, string) ([]byte, error) {
+	return nil, service.ErrNotFound
+}
+
+// locking is a store that somebody else changes right after the lock.
+type locking struct {
+	service.Store
+	then func()
+}
+
+func (l *locking) Lock(ctx context.Context, arn secrets.ARN) (func(), error) {
+	release, err := l.Store.Lock(ctx, arn)
+	l.then()
+	return release, err
+}

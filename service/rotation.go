@@ -1,0 +1,210 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// OnDemand is the Source of a rotation that nobody declared: the secret was
+// rotated by name, with the default rules.
+const OnDemand = "on demand"
+
+// filePrefix begins the Source of rotations that the configuration file
+// declares: "file pawl.yaml:12".
+const filePrefix = "file "
+
+// Declaration is one entry of the configuration file.
+type Declaration struct {
+	Name   string // the secret's
+	Rules  secrets.RotationRules
+	Source string // "file pawl.yaml:12"
+}
+
+// apply writes the declaration into sec and reports whether that changed
+// anything. Where an entry stands in its file is no change worth a write.
+func (d Declaration) apply(sec *Secret, now time.Time) bool {
+	r := sec.Rotation
+	if r != nil && r.Enabled && sameFile(r.Source, d.Source) && sameRules(r.Rules, d.Rules) {
+		return false
+	}
+	next := secrets.Rotation{Rules: d.Rules, Enabled: true, Source: d.Source, Since: now}
+	if r != nil {
+		next.Paused, next.LastRotated = r.Paused, r.LastRotated
+		if r.Enabled && r.Rules.Schedule == d.Rules.Schedule {
+			next.Since = r.Since
+		}
+	}
+	sec.Rotation = &next
+	return true
+}
+
+var line = regexp.MustCompile(`:\d+$`)
+
+func sameFile(a, b string) bool {
+	return a == b || line.ReplaceAllString(a, "") == line.ReplaceAllString(b, "")
+}
+
+func sameRules(a, b secrets.RotationRules) bool {
+	if len(a.Hosts) == 0 && len(b.Hosts) == 0 {
+		a.Hosts, b.Hosts = nil, nil
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// DeclareReport says what Declare did, by the secrets' names in byte order.
+type DeclareReport struct {
+	Changed []string // declared anew or otherwise than before
+	Removed []string // no longer declared: rotation turned off
+	Missing []string // declared, but there is no such secret yet
+}
+
+// Declare makes the rotations that the file declares equal to ds. A declaration
+// whose secret does not exist yet applies when this Service creates it; one
+// that vanished is turned off, after an unfinished rotation was finished.
+// Nothing is written for what is unchanged, unless Reconfigure made it due at
+// another time. Errors: Invalid, with nothing written, for a schedule or window
+// that is wrong and for a name declared twice; else as the store gives them,
+// with the rest not done.
+func (s *Service) Declare(ctx context.Context, ds []Declaration) (DeclareReport, error) {
+	var report DeclareReport
+	declared := make(map[string]Declaration, len(ds))
+	for _, d := range ds {
+		if other, twice := declared[d.Name]; twice {
+			return report, secrets.At(secrets.Errorf(secrets.Invalid, "declared twice: %s and %s", other.Source, d.Source), d.Name, "", "")
+		}
+		if _, _, err := readRules(d.Rules, s.rules().minimum); err != nil {
+			return report, secrets.At(fmt.Errorf("%s: %w", d.Source, err), d.Name, "", "")
+		}
+		declared[d.Name] = d
+	}
+	s.mu.Lock()
+	s.declared = declared
+	s.mu.Unlock()
+
+	missing := make(map[string]bool, len(ds))
+	for name := range declared {
+		missing[name] = true
+	}
+	err := s.each(ctx, "", func(sec *Secret) error {
+		name := sec.ARN.Name
+		delete(missing, name)
+		d, ok := declared[name]
+		// sec is a copy: apply on it only asks.
+		switch {
+		case ok && d.apply(sec, s.now()):
+			report.Changed = append(report.Changed, name)
+		case !ok && fromFile(sec.Rotation) && sec.Rotation.Enabled:
+			report.Removed = append(report.Removed, name)
+		case !s.stale(sec):
+			return nil
+		}
+		_, err := s.update(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+			switch {
+			case ok && d.apply(sec, s.now()):
+			case !ok && fromFile(sec.Rotation) && sec.Rotation.Enabled:
+				sec.Rotation.Enabled = false
+			default:
+				return nil, nil // only DueAt
+			}
+			sec.Changed = s.now()
+			return nil, nil
+		})
+		if secrets.CodeOf(err) == resourceNotFound {
+			return nil // removed since it was listed
+		}
+		return err
+	})
+	for name := range missing {
+		report.Missing = append(report.Missing, name)
+	}
+	slices.Sort(report.Missing)
+	return report, err
+}
+
+// stale reports whether the secret is due earlier than the store has it, or at
+// all, or no more: by another policy than the one it was planned by.
+func (s *Service) stale(sec *Secret) bool {
+	now := s.now()
+	at := s.nextDue(sec, now)
+	return at.IsZero() != sec.DueAt.IsZero() || sec.DueAt.After(now) && at.Before(sec.DueAt)
+}
+
+func fromFile(r *secrets.Rotation) bool { return r != nil && strings.HasPrefix(r.Source, filePrefix) }
+
+func (s *Service) declaration(name string) (Declaration, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	d, ok := s.declared[name]
+	return d, ok
+}
+
+// Pause stops the scheduler from rotating a secret, and from finishing a
+// rotation of it, until Resume. Errors: Invalid where no rotation is declared,
+// ResourceNotFoundException, InvalidRequestException.
+func (s *Service) Pause(ctx context.Context, id string) error { return s.setPaused(ctx, id, true) }
+
+// Resume ends a pause. Errors: as Pause.
+func (s *Service) Resume(ctx context.Context, id string) error { return s.setPaused(ctx, id, false) }
+
+func (s *Service) setPaused(ctx context.Context, id string, paused bool) error {
+	sec, err := s.findAlive(ctx, id)
+	if err != nil {
+		return err
+	}
+	_, err = s.updateAlive(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+		r := sec.Rotation
+		if r == nil || !r.Enabled && !(r.Paused && !paused) {
+			return nil, secrets.At(secrets.Errorf(secrets.Invalid, "no rotation is declared for it").
+				WithHint("declare one under secrets: in the configuration file"), sec.ARN.Name, "", "")
+		}
+		if r.Paused == paused {
+			return nil, errUnchanged
+		}
+		r.Paused, sec.Changed = paused, s.now()
+		return nil, nil
+	})
+	return err
+}
+
+// RotationStatus is a secret's rotation as seen now.
+type RotationStatus struct {
+	Name string
+	ARN  secrets.ARN
+	secrets.Rotation
+	Unfinished bool           // a rotation, or the undo of one, has begun and not ended
+	At         time.Time      // when it is due, jitter included; zero = never
+	Window     secrets.Window // the window At is in; zero when Unfinished
+	// Problem says why a secret that should rotate has no At; "" when all is
+	// well.
+	Problem string
+}
+
+// Rotations calls yield with every secret of the account and region that has a
+// rotation and is not marked for deletion, in byte order of the name and in
+// bounded memory. An error of yield ends it and is returned.
+func (s *Service) Rotations(ctx context.Context, yield func(RotationStatus) error) error {
+	return s.each(ctx, "", func(sec *Secret) error {
+		if sec.Rotation == nil || !sec.Deleted.IsZero() {
+			return nil
+		}
+		at, w, err := s.due(sec, s.now())
+		status := RotationStatus{
+			Name: sec.ARN.Name, ARN: sec.ARN, Rotation: *sec.Rotation,
+			Unfinished: sec.Versions.Unfinished(), At: at, Window: w,
+		}
+		if d, ok := s.declaration(sec.ARN.Name); ok && sameFile(d.Source, status.Source) {
+			status.Source = d.Source // the line as it is today
+		}
+		if err != nil {
+			status.Problem = err.Error()
+		}
+		return yield(status)
+	})
+}

@@ -1,0 +1,248 @@
+// Package service is AWS Secrets Manager's rules in process: its operations,
+// with its member names, its exceptions and its texts, over a Store and a
+// Sealer; and the rotation side of the house: what is due, who may rotate it
+// now, and what a rotation left behind. It knows no HTTP and no SQL.
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// Config is what a Service is made of. Store and Sealer are required.
+type Config struct {
+	Store  Store
+	Sealer Sealer
+	Now    func() time.Time // nil = time.Now
+	Random io.Reader        // nil = crypto/rand
+
+	// Partition, Region and Account are those of new secrets and of secrets
+	// looked up by name. Defaults: aws, us-east-1, 000000000000.
+	Partition, Region, Account string
+
+	// MinimumInterval is the least time between two scheduled rotations of one
+	// secret; 0 = secrets.AWSMinimumInterval.
+	MinimumInterval time.Duration
+	// CatchUp makes a missed window up at once instead of in the same hours of
+	// the next day.
+	CatchUp bool
+	// DefaultRules are for a secret that is rotated on demand and that nobody
+	// declared a rotation for.
+	DefaultRules secrets.RotationRules
+	// DefaultPort returns the port of a kind of server for secrets without one,
+	// so that a target is always host:port; nil, or 0, leaves the host alone.
+	DefaultPort func(engine string) int
+}
+
+// Service is Secrets Manager's operations. Its errors are *secrets.Error: Code
+// is the name of AWS's exception and the text of Err is AWS's own; Secret and
+// Hint are for people and not part of the wire's text. It is safe for
+// concurrent use, also by several processes on one store.
+type Service struct {
+	store   Store
+	sealer  Sealer
+	clock   func() time.Time
+	random  io.Reader
+	config  Config
+	targets targets
+
+	mu       sync.RWMutex
+	policy   policy
+	declared map[string]Declaration // by the secret's name
+}
+
+// policy is the part of the configuration that can change while running.
+type policy struct {
+	minimum  time.Duration
+	catchUp  bool
+	defaults secrets.RotationRules
+}
+
+// New makes a Service.
+func New(c Config) *Service {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	if c.Partition == "" {
+		c.Partition = "aws"
+	}
+	if c.Region == "" {
+		c.Region = "us-east-1"
+	}
+	if c.Account == "" {
+		c.Account = "000000000000"
+	}
+	s := &Service{store: c.Store, sealer: c.Sealer, clock: c.Now, random: c.Random, config: c}
+	s.Reconfigure(c.MinimumInterval, c.CatchUp, c.DefaultRules)
+	return s
+}
+
+// Reconfigure changes MinimumInterval, CatchUp and DefaultRules of the Config
+// while the Service is in use. What is planned already follows at the next
+// Declare.
+func (s *Service) Reconfigure(minimum time.Duration, catchUp bool, defaults secrets.RotationRules) {
+	if minimum == 0 {
+		minimum = secrets.AWSMinimumInterval
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.policy = policy{minimum, catchUp, defaults}
+}
+
+func (s *Service) rules() policy {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.policy
+}
+
+// now is the time in UTC, in the milliseconds that AWS's dates have.
+func (s *Service) now() time.Time { return s.clock().UTC().Truncate(time.Millisecond) }
+
+// find returns the secret that a SecretId means. One whose recovery window is
+// over has ended, whether or not it was purged yet.
+func (s *Service) find(ctx context.Context, secretID string) (*Secret, error) {
+	var c constraints
+	c.length("secretId", secretID, 1, 2048)
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	id, err := secrets.ParseID(secretID)
+	if err != nil {
+		return nil, err
+	}
+	if id.ARN.Region == "" {
+		id.ARN.Partition, id.ARN.Region, id.ARN.Account = s.config.Partition, s.config.Region, s.config.Account
+	}
+	sec, err := s.store.Find(ctx, id)
+	if err != nil {
+		return nil, known(err, secretID)
+	}
+	if expired(sec, s.now()) {
+		return nil, notFound(secretID)
+	}
+	return sec, nil
+}
+
+// findAlive is find for what a secret marked for deletion refuses.
+func (s *Service) findAlive(ctx context.Context, secretID string) (*Secret, error) {
+	sec, err := s.find(ctx, secretID)
+	if err != nil {
+		return nil, err
+	}
+	return sec, alive(sec)
+}
+
+func expired(sec *Secret, now time.Time) bool {
+	return !sec.PurgeAt.IsZero() && !now.Before(sec.PurgeAt)
+}
+
+// errUnchanged, returned by a change, says that there is nothing to write.
+var errUnchanged = errors.New("nothing to change")
+
+// update is the one way to write an existing secret. After change it keeps what
+// is derived from the rest: when AWSCURRENT last moved, and when the scheduler
+// should look next.
+func (s *Service) update(ctx context.Context, arn secrets.ARN, change func(*Secret) (Sealed, error)) (*Secret, error) {
+	var seen *Secret
+	sec, err := s.store.Update(ctx, arn, func(sec *Secret) (Sealed, error) {
+		seen = sec
+		current := sec.Versions.IDWith(secrets.Current)
+		values, err := change(sec)
+		if err != nil {
+			return nil, err
+		}
+		now := s.now()
+		if sec.Versions.IDWith(secrets.Current) != current {
+			sec.ValueChanged = now
+			if sec.Rotation != nil {
+				// What failed before failed with another value.
+				sec.Rotation.Attempt = secrets.Attempt{}
+			}
+		}
+		sec.DueAt = s.nextDue(sec, now)
+		return values, nil
+	})
+	if errors.Is(err, errUnchanged) {
+		return seen, nil
+	}
+	return sec, known(err, arn.Name)
+}
+
+// updateAlive is update for what a secret marked for deletion refuses; the mark
+// may have come since the secret was looked up.
+func (s *Service) updateAlive(ctx context.Context, arn secrets.ARN, change func(*Secret) (Sealed, error)) (*Secret, error) {
+	return s.update(ctx, arn, func(sec *Secret) (Sealed, error) {
+		if err := alive(sec); err != nil {
+			return nil, err
+		}
+		return change(sec)
+	})
+}
+
+// seal encrypts a value for a version.
+func (s *Service) seal(arn secrets.ARN, versionID string, v secrets.Value) (Sealed, error) {
+	b, err := s.sealer.Seal(arn.String(), versionID, v)
+	if err != nil {
+		return nil, secrets.At(err, arn.Name, "", "")
+	}
+	return Sealed{versionID: b}, nil
+}
+
+// open reads and decrypts the value of a version that has one.
+func (s *Service) open(ctx context.Context, arn secrets.ARN, versionID string) (secrets.Value, error) {
+	b, err := s.store.Value(ctx, arn, versionID)
+	if err != nil {
+		return secrets.Value{}, err
+	}
+	v, err := s.sealer.Open(arn.String(), versionID, b)
+	return v, secrets.At(err, arn.Name, "", "")
+}
+
+// pageSize is how many secrets are read from the store at a time.
+const pageSize = 250
+
+// each calls visit for every secret of the account and region in byte order of
+// the name, in bounded memory. Those that have ended are left out.
+func (s *Service) each(ctx context.Context, after string, visit func(*Secret) error) error {
+	for {
+		page, err := s.store.List(ctx, s.config.Account, s.config.Region, after, pageSize)
+		if err != nil {
+			return err
+		}
+		now := s.now()
+		for _, sec := range page {
+			if expired(sec, now) {
+				continue
+			}
+			if err := visit(sec); err != nil {
+				return err
+			}
+		}
+		if len(page) < pageSize {
+			return nil
+		}
+		after = page[len(page)-1].ARN.Name
+	}
+}
+
+// NewVersionID makes a random UUID (RFC 9562, version 4): a ClientRequestToken
+// for callers that have none of their own.
+func NewVersionID(random io.Reader) (string, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(random, b[:]); err != nil {
+		return "", fmt.Errorf("making a version id: %w", err)
+	}
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]), nil
+}

@@ -1,0 +1,115 @@
+package service
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// MaxTags is how many tags a secret may have.
+// Source: AWS Secrets Manager user guide, "Quotas".
+const MaxTags = 50
+
+// TagResourceInput adds tags or overwrites those of the same key.
+type TagResourceInput struct {
+	SecretID string `json:"SecretId"`
+	Tags     []Tag
+}
+
+// TagResource adds or overwrites tags. Errors: InvalidParameterException (more
+// than 50 tags, a key given twice, a key that begins with aws:),
+// InvalidRequestException, ResourceNotFoundException.
+func (s *Service) TagResource(ctx context.Context, in TagResourceInput) error {
+	var c constraints
+	checkTags(&c, in.Tags)
+	if err := c.err(); err != nil {
+		return err
+	}
+	return s.changeTags(ctx, in.SecretID, func(sec *Secret) (err error) {
+		sec.Tags, err = setTags(sec.ARN.Name, sec.Tags, in.Tags)
+		return err
+	})
+}
+
+// UntagResourceInput removes tags by their keys.
+type UntagResourceInput struct {
+	SecretID string `json:"SecretId"`
+	TagKeys  []string
+}
+
+// UntagResource removes tags; keys that are not there do no harm. Errors:
+// InvalidParameterException (a key that begins with aws:),
+// InvalidRequestException, ResourceNotFoundException.
+func (s *Service) UntagResource(ctx context.Context, in UntagResourceInput) error {
+	var c constraints
+	for i, k := range in.TagKeys {
+		c.length("tagKeys."+strconv.Itoa(i+1)+".member", k, 1, 128)
+	}
+	if err := c.err(); err != nil {
+		return err
+	}
+	return s.changeTags(ctx, in.SecretID, func(sec *Secret) error {
+		for _, k := range in.TagKeys {
+			if err := userTag(sec.ARN.Name, k); err != nil {
+				return err
+			}
+		}
+		sec.Tags = slices.DeleteFunc(sec.Tags, func(t Tag) bool { return slices.Contains(in.TagKeys, t.Key) })
+		return nil
+	})
+}
+
+func (s *Service) changeTags(ctx context.Context, secretID string, change func(*Secret) error) error {
+	sec, err := s.findAlive(ctx, secretID)
+	if err != nil {
+		return err
+	}
+	_, err = s.updateAlive(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+		if err := change(sec); err != nil {
+			return nil, err
+		}
+		sec.Changed = s.now()
+		return nil, nil
+	})
+	return err
+}
+
+// setTags returns old with the new tags added or overwritten.
+func setTags(secret string, old, add []Tag) ([]Tag, error) {
+	tags := slices.Clone(old)
+	for i, t := range add {
+		if err := userTag(secret, t.Key); err != nil {
+			return nil, err
+		}
+		same := func(o Tag) bool { return o.Key == t.Key }
+		if slices.ContainsFunc(add[:i], same) {
+			return nil, refuse(invalidParameter, secret, "Duplicate tag key: '%s'.", t.Key)
+		}
+		if j := slices.IndexFunc(tags, same); j >= 0 {
+			tags[j].Value = t.Value
+		} else {
+			tags = append(tags, t)
+		}
+	}
+	if len(tags) > MaxTags {
+		return nil, refuse(invalidParameter, secret, "A secret can have at most %d tags.", MaxTags)
+	}
+	return tags, nil
+}
+
+// userTag refuses the keys that AWS keeps for itself.
+func userTag(secret, key string) error {
+	if strings.HasPrefix(strings.ToLower(key), "aws:") {
+		return refuse(invalidParameter, secret, "You can't modify system tags. Tag key: '%s'.", key)
+	}
+	return nil
+}
+
+func checkTags(c *constraints, tags []Tag) {
+	for i, t := range tags {
+		path := "tags." + strconv.Itoa(i+1) + ".member."
+		c.length(path+"key", t.Key, 1, 128)
+		c.optional(path+"value", t.Value, 0, 256)
+	}
+}

@@ -1,0 +1,329 @@
+package service
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// SecretText is a SecretString member: a JSON string on the way in, redacted on
+// every way out.
+type SecretText struct{ secrets.Value }
+
+// UnmarshalJSON reads a JSON string; null is absent.
+func (t *SecretText) UnmarshalJSON(b []byte) error {
+	var p *string
+	if err := json.Unmarshal(b, &p); err != nil || p == nil {
+		return err
+	}
+	t.Value = secrets.Text(*p)
+	return nil
+}
+
+// SecretBlob is a SecretBinary member: standard base64 on the way in, redacted
+// on every way out.
+type SecretBlob struct{ secrets.Value }
+
+// UnmarshalJSON reads base64 in a JSON string; null is absent.
+func (t *SecretBlob) UnmarshalJSON(b []byte) error {
+	var p *string
+	if err := json.Unmarshal(b, &p); err != nil || p == nil {
+		return err
+	}
+	data, err := base64.StdEncoding.DecodeString(*p)
+	if err != nil {
+		return errors.New("SecretBinary is not base64") // without a part of it
+	}
+	t.Value = secrets.Binary(data)
+	return nil
+}
+
+// GivenValue is the value in a request, as one of two members.
+type GivenValue struct {
+	SecretString SecretText `json:"SecretString,omitzero"`
+	SecretBinary SecretBlob `json:"SecretBinary,omitzero"`
+}
+
+// Give makes a GivenValue of a value.
+func Give(v secrets.Value) GivenValue {
+	if v.IsBinary() {
+		return GivenValue{SecretBinary: SecretBlob{v}}
+	}
+	return GivenValue{SecretString: SecretText{v}}
+}
+
+func (g GivenValue) check(c *constraints) {
+	c.sensitive("secretString", g.SecretString.Value)
+	c.sensitive("secretBinary", g.SecretBinary.Value)
+}
+
+// value returns the one that was given, or the zero Value.
+func (g GivenValue) value(secret string) (secrets.Value, error) {
+	v := g.SecretString.Value
+	switch {
+	case v.IsZero():
+		v = g.SecretBinary.Value
+	case !g.SecretBinary.IsZero():
+		return secrets.Value{}, refuse(invalidParameter, secret, "You can't specify both a binary secret value and a string secret value in the same secret.")
+	}
+	if v.Len() == 0 {
+		return secrets.Value{}, nil
+	}
+	return v, secrets.At(v.Validate(), secret, "", "")
+}
+
+// GetSecretValueInput says which version to read: neither id nor label means
+// AWSCURRENT.
+type GetSecretValueInput struct {
+	SecretID     string `json:"SecretId"`
+	VersionID    string `json:"VersionId,omitempty"`
+	VersionStage string `json:"VersionStage,omitempty"`
+}
+
+// GetSecretValueOutput is a version with its value. As JSON it shows the value
+// (SecretString or SecretBinary): that is its purpose. Printed or logged it
+// does not.
+type GetSecretValueOutput struct {
+	ARN           string
+	Name          string
+	VersionID     string
+	Value         secrets.Value
+	VersionStages []string
+	CreatedDate   time.Time // the version's
+}
+
+// MarshalJSON writes AWS's members, the value in the clear.
+func (o GetSecretValueOutput) MarshalJSON() ([]byte, error) {
+	out := struct {
+		ARN           string
+		Name          string
+		VersionID     string   `json:"VersionId"`
+		SecretString  *string  `json:",omitempty"`
+		SecretBinary  []byte   `json:",omitempty"`
+		VersionStages []string `json:",omitempty"`
+		CreatedDate   time.Time
+	}{o.ARN, o.Name, o.VersionID, nil, nil, o.VersionStages, o.CreatedDate}
+	if b := o.Value.Reveal(); o.Value.IsBinary() {
+		out.SecretBinary = b
+	} else {
+		text := string(b)
+		out.SecretString = &text
+	}
+	return json.Marshal(out)
+}
+
+// LogValue keeps the value out of logs, which would use MarshalJSON.
+func (o GetSecretValueOutput) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("ARN", o.ARN), slog.String("VersionId", o.VersionID), slog.Any("value", o.Value))
+}
+
+// GetSecretValue reads a version's value and notes the day of the reading.
+// Errors: ResourceNotFoundException for a secret, version or label that is
+// missing and for a version still empty; InvalidRequestException for a label
+// that is not on the version named, and for a secret marked for deletion;
+// DecryptionFailure.
+func (s *Service) GetSecretValue(ctx context.Context, in GetSecretValueInput) (*GetSecretValueOutput, error) {
+	var c constraints
+	c.optional("versionId", in.VersionID, secrets.MinVersionIDLen, secrets.MaxVersionIDLen)
+	c.optional("versionStage", in.VersionStage, 1, secrets.MaxLabelLength)
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	sec, err := s.findAlive(ctx, in.SecretID)
+	if err != nil {
+		return nil, err
+	}
+	v, missing, err := pick(sec, in.VersionID, in.VersionStage)
+	if err != nil {
+		return nil, err
+	}
+	value, err := s.open(ctx, sec.ARN, v.ID)
+	if errors.Is(err, ErrNotFound) {
+		return nil, missing // pruned between the two reads
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.noteAccess(ctx, sec, v)
+	return &GetSecretValueOutput{
+		ARN: sec.ARN.String(), Name: sec.ARN.Name, VersionID: v.ID,
+		Value: value, VersionStages: v.Labels, CreatedDate: v.Created,
+	}, nil
+}
+
+// pick chooses the version to read. missing is the error that says it has no
+// value.
+func pick(sec *Secret, id, label string) (v secrets.Version, missing, err error) {
+	if id != "" {
+		missing = refuse(resourceNotFound, sec.ARN.Name, "Secrets Manager can't find the specified secret value for VersionId: %s", id)
+	} else {
+		if label == "" {
+			label = secrets.Current
+		}
+		id = sec.Versions.IDWith(label)
+		missing = refuse(resourceNotFound, sec.ARN.Name, "Secrets Manager can't find the specified secret value for staging label: %s", label)
+	}
+	v, ok := sec.Versions.Find(id)
+	switch {
+	case !ok:
+		return v, missing, missing
+	case label != "" && !v.Has(label):
+		return v, missing, refuse(invalidRequest, sec.ARN.Name, "You provided a VersionStage that is not associated to the provided VersionId.")
+	case v.Empty:
+		return v, missing, missing
+	}
+	return v, missing, nil
+}
+
+// noteAccess records the day of a reading, at most once a day for each version.
+// It is a nicety: a store that can't be written to must not keep readers from
+// their secrets, so its errors are dropped.
+func (s *Service) noteAccess(ctx context.Context, sec *Secret, v secrets.Version) {
+	today := s.now().Truncate(24 * time.Hour)
+	if !sec.Accessed.Before(today) && !v.Accessed.Before(today) {
+		return
+	}
+	_, _ = s.update(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+		noted := !sec.Accessed.Before(today)
+		sec.Accessed = today
+		for i := range sec.Versions {
+			if sec.Versions[i].ID == v.ID {
+				noted = noted && !sec.Versions[i].Accessed.Before(today)
+				sec.Versions[i].Accessed = today
+			}
+		}
+		if noted {
+			return nil, errUnchanged
+		}
+		return nil, nil
+	})
+}
+
+// PutSecretValueInput is a new version. Its id is ClientRequestToken.
+type PutSecretValueInput struct {
+	SecretID           string `json:"SecretId"`
+	ClientRequestToken string
+	GivenValue
+	VersionStages []string `json:",omitempty"` // none = AWSCURRENT
+}
+
+// PutSecretValueOutput names the version and the labels now on it.
+type PutSecretValueOutput struct {
+	ARN           string
+	Name          string
+	VersionID     string `json:"VersionId"`
+	VersionStages []string
+}
+
+// PutSecretValue adds a version, or fills the empty one of that id. The same
+// token with the same value again changes nothing and gives the first answer.
+// Errors: InvalidRequestException without token or value or for a secret
+// marked for deletion, InvalidParameterException, ResourceNotFoundException,
+// ResourceExistsException for a token used for another value,
+// LimitExceededException beyond 20 labels, EncryptionFailure,
+// DecryptionFailure.
+func (s *Service) PutSecretValue(ctx context.Context, in PutSecretValueInput) (*PutSecretValueOutput, error) {
+	v, err := in.check()
+	if err != nil {
+		return nil, err
+	}
+	sec, err := s.findAlive(ctx, in.SecretID)
+	if err != nil {
+		return nil, err
+	}
+	values, err := s.seal(sec.ARN, in.ClientRequestToken, v)
+	if err != nil {
+		return nil, err
+	}
+	used := false
+	after, err := s.updateAlive(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+		if old, ok := sec.Versions.Find(in.ClientRequestToken); ok && !old.Empty {
+			used = true
+			return nil, errUnchanged
+		}
+		return values, s.addVersion(sec, in.ClientRequestToken, in.VersionStages)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if used {
+		if err := s.sameValue(ctx, after.ARN, in.ClientRequestToken, v); err != nil {
+			return nil, err
+		}
+	}
+	made, _ := after.Versions.Find(in.ClientRequestToken)
+	return &PutSecretValueOutput{ARN: after.ARN.String(), Name: after.ARN.Name, VersionID: made.ID, VersionStages: made.Labels}, nil
+}
+
+func (in PutSecretValueInput) check() (secrets.Value, error) {
+	if err := requireToken(in.ClientRequestToken, in.SecretID); err != nil {
+		return secrets.Value{}, err
+	}
+	var c constraints
+	c.length("clientRequestToken", in.ClientRequestToken, secrets.MinVersionIDLen, secrets.MaxVersionIDLen)
+	in.GivenValue.check(&c)
+	checkLabels(&c, in.VersionStages)
+	if err := c.err(); err != nil {
+		return secrets.Value{}, err
+	}
+	if err := refuseIntent(in.SecretID, in.VersionStages...); err != nil {
+		return secrets.Value{}, err
+	}
+	v, err := in.value(in.SecretID)
+	if err == nil && v.IsZero() {
+		err = refuse(invalidRequest, in.SecretID, "You must provide either SecretString or SecretBinary.")
+	}
+	return v, err
+}
+
+// addVersion puts a version into sec and prunes old ones.
+func (s *Service) addVersion(sec *Secret, id string, labels []string) error {
+	now := s.now()
+	versions, err := sec.Versions.Put(secrets.Version{ID: id, Created: now, KeyID: sec.KMSKeyID}, labels)
+	if err != nil {
+		return secrets.At(err, sec.ARN.Name, "", "")
+	}
+	sec.Versions, _ = versions.Prune(now)
+	sec.Changed = now
+	return nil
+}
+
+// sameValue refuses a token that was used before for another value.
+func (s *Service) sameValue(ctx context.Context, arn secrets.ARN, token string, v secrets.Value) error {
+	old, err := s.open(ctx, arn, token)
+	if err != nil {
+		return known(err, arn.Name)
+	}
+	if !old.Equal(v) {
+		return tokenInUse(token, arn)
+	}
+	return nil
+}
+
+// Credentials reads and parses the AWSCURRENT value of a secret, as Pawl itself
+// needs it (a superuser's secret); LastAccessedDate stays as it was. Errors: as
+// GetSecretValue, and Invalid for a value that is not a JSON object.
+func (s *Service) Credentials(ctx context.Context, id string) (secrets.Credentials, secrets.ARN, error) {
+	sec, err := s.findAlive(ctx, id)
+	if err != nil {
+		return secrets.Credentials{}, secrets.ARN{}, err
+	}
+	v, missing, err := pick(sec, "", secrets.Current)
+	if err != nil {
+		return secrets.Credentials{}, secrets.ARN{}, err
+	}
+	value, err := s.open(ctx, sec.ARN, v.ID)
+	if errors.Is(err, ErrNotFound) {
+		err = missing
+	}
+	if err != nil {
+		return secrets.Credentials{}, secrets.ARN{}, err
+	}
+	cred, err := secrets.ParseCredentials(value)
+	return cred, sec.ARN, secrets.At(err, sec.ARN.Name, "", "")
+}
