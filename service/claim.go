@@ -98,19 +98,21 @@ func (c *Claim) Versions(ctx context.Context) (secrets.Versions, error) {
 
 // Value reads a version's value; zero for one that is still empty.
 func (c *Claim) Value(ctx context.Context, versionID string) (secrets.Value, error) {
+	if err := c.held(); err != nil {
+		return secrets.Value{}, err
+	}
+	value, err := c.s.open(ctx, c.arn, versionID)
+	if !errors.Is(err, ErrNotFound) && secrets.CodeOf(err) != resourceNotFound {
+		return value, c.lost(err)
+	}
 	sec, err := c.read(ctx)
 	if err != nil {
 		return secrets.Value{}, err
 	}
-	v, ok := sec.Versions.Find(versionID)
-	switch {
-	case !ok:
+	if v, ok := sec.Versions.Find(versionID); !ok || !v.Empty {
 		return secrets.Value{}, c.moved("version %s is gone", versionID)
-	case v.Empty:
-		return secrets.Value{}, nil
 	}
-	value, err := c.s.open(ctx, c.arn, versionID)
-	return value, c.lost(err)
+	return secrets.Value{}, nil
 }
 
 // PutPending stores a new value with the labels AWSPENDING and PAWLINTENT: in

@@ -127,6 +127,23 @@ func TestPurge(t *testing.T) {
 	}
 }
 
+// The window may end between the look at the secret and its restoring; a purge
+// that has begun must not take a secret that was said to be restored.
+func TestRestoreComesTooLate(t *testing.T) {
+	h := open(t, service.Config{})
+	h.create("s", "x")
+	if _, err := h.DeleteSecret(t.Context(), service.DeleteSecretInput{SecretID: "s"}); err != nil {
+		t.Fatal(err)
+	}
+	h.clock.add(30*24*time.Hour - time.Second)
+	h.store.pending = func() { h.clock.add(time.Second) }
+	_, err := h.RestoreSecret(t.Context(), service.RestoreSecretInput{SecretID: "s"})
+	wantErr(t, err, "ResourceNotFoundException", notFoundText)
+	if h.record("s").Deleted.IsZero() {
+		t.Error("it was restored after its end")
+	}
+}
+
 func TestTags(t *testing.T) {
 	h := open(t, service.Config{})
 	h.create("s", "x")

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/pawlhq/pawl/secrets"
@@ -139,7 +140,7 @@ func (s *Service) Reschedule(ctx context.Context, arn secrets.ARN, now time.Time
 		sec.DueAt = at
 		return nil, nil
 	})
-	if err == errUnchanged {
+	if errors.Is(err, errUnchanged) {
 		return nil
 	}
 	return known(err, arn.Name)

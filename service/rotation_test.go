@@ -119,8 +119,8 @@ func TestDeclareRefuses(t *testing.T) {
 	for part, ds := range map[string][]service.Declaration{
 		`secret "a": declared twice: file pawl.yaml:1 and file pawl.yaml:2`: {ok, entry("a", 2, secrets.RotationRules{})},
 		`secret "b": file pawl.yaml:3: `:                                    {ok, entry("b", 3, secrets.RotationRules{Schedule: "rate(1 minute)"})},
-		`window "1d"`:                                                        {ok, entry("b", 3, secrets.RotationRules{Schedule: daily, Window: "1d"})},
-		`window 23h`:                                                         {ok, entry("b", 3, secrets.RotationRules{Schedule: daily, Window: "23h"})},
+		`window "1d"`:                                                       {ok, entry("b", 3, secrets.RotationRules{Schedule: daily, Window: "1d"})},
+		`window 23h`:                                                        {ok, entry("b", 3, secrets.RotationRules{Schedule: daily, Window: "23h"})},
 	} {
 		_, err := h.Declare(t.Context(), ds)
 		wantKind(t, err, secrets.Invalid, part)

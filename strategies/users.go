@@ -368,14 +368,14 @@ func currentRefused(err error) error {
 	if secrets.KindOf(err) != secrets.Denied || secrets.Authenticated(err) {
 		return err
 	}
-	e := secrets.Errorf(secrets.Denied, "unable to log in with the AWSCURRENT credential: %w", err)
-	return e.WithHint("if the password was changed at the server, store the right one: pawl secret put NAME --value-file -")
+	return secrets.Prefixed(err, "unable to log in with the AWSCURRENT credential").
+		WithHint("if the password was changed at the server, store the right one: pawl secret put NAME --value-file -")
 }
 
 func superuserRefused(err error, user string) error {
 	if secrets.KindOf(err) != secrets.Denied {
 		return err
 	}
-	return secrets.Errorf(secrets.Denied, "unable to log in as the superuser %q: %w", user, err).
+	return secrets.Prefixed(err, "unable to log in as the superuser %q", user).
 		WithHint("check the superuser's secret")
 }

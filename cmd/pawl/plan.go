@@ -90,10 +90,10 @@ func plannedOf(r service.RotationStatus) planned {
 		return p
 	case r.Unfinished:
 		p.Note = "unfinished: goes on at once"
-	case !r.Enabled:
+	case !r.Enabled && r.Source != service.OnDemand:
 		p.Note = "rotation is off"
 		return p
-	case r.Rules.Schedule == "":
+	case !r.Enabled, r.Rules.Schedule == "":
 		p.Note = "on demand: pawl rotate " + r.Name
 		return p
 	}

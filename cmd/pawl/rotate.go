@@ -118,8 +118,8 @@ type rotation struct {
 func rotateAll(ctx context.Context, a *app, names []string, o rotator.Options, asJSON bool, out, progress io.Writer) error {
 	show := &stepPrinter{w: progress}
 	o.Report = show.event
-	a.runner.Notify = func(id string, err error, wait time.Duration) {
-		show.line("%s: %v; next try in %v", id, err, wait.Round(time.Millisecond))
+	a.runner.Notify = func(_ string, err error, wait time.Duration) {
+		show.line("%v; next try in %v", err, wait.Round(time.Millisecond))
 	}
 	results := make([]rotation, len(names))
 	var group errgroup.Group

@@ -86,7 +86,7 @@ func statusOf(r service.RotationStatus) status {
 		s.State = "failing"
 	case r.Unfinished:
 		s.State = "unfinished"
-	case !r.Enabled:
+	case !r.Enabled && r.Source != service.OnDemand:
 		s.State = "off"
 	case r.Problem != "":
 		s.State = "misconfigured"
