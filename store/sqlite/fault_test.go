@@ -35,7 +35,8 @@ func wantError(t *testing.T, err error, kind secrets.Kind, says ...string) {
 // filled makes a closed store of many pages and returns its file.
 func filled(t *testing.T) (path string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "pawl.db")
+	dir := t.TempDir()
+	path = filepath.Join(dir, "pawl.db")
 	s, err := Open(t.Context(), path, Options{Create: true})
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +49,9 @@ func filled(t *testing.T) (path string) {
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 2 {
+		t.Fatalf("a closed store is a database and a lock file, not %v", entries)
 	}
 	return path
 }

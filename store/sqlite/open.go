@@ -87,7 +87,7 @@ func (s *Store) abandon() {
 		_ = s.readers.Close()
 	}
 	if s.w != nil {
-		_ = errors.Join(s.w.conn.Close(), s.w.db.Close())
+		_ = s.w.disconnect()
 	}
 	if s.locks != nil {
 		_ = s.locks.close()
@@ -212,23 +212,13 @@ func (w *writerConn) prepareSchema(ctx context.Context, create bool) error {
 	if err != nil {
 		return err
 	}
-	var id, version, tables int64
-	look := func() error {
-		return errors.Join(w.number("PRAGMA application_id", &id), w.number("PRAGMA user_version", &version),
-			w.number("SELECT count(*) FROM sqlite_schema", &tables))
-	}
-	if err := w.whenFree(ctx, look); err != nil {
+	var version int64
+	look := func() (err error) {
+		version, err = w.inspect(int64(len(scripts)), create)
 		return err
 	}
-	switch blank := id == 0 && version == 0 && tables == 0; {
-	case blank && !create:
-		return missing(w.path, "has nothing in it")
-	case !blank && id != applicationID:
-		return secrets.Errorf(secrets.Invalid, "%s is the database of some other program", w.path).
-			WithHint("name Pawl's own file (store.sqlite.path)")
-	case version > int64(len(scripts)):
-		return secrets.Errorf(secrets.Invalid, "the store %s was made by a newer Pawl (schema %d; this one knows %d)", w.path, version, len(scripts)).
-			WithHint("upgrade this Pawl")
+	if err := w.whenFree(ctx, func() error { return w.snapshot(look) }); err != nil {
+		return err
 	}
 	var mode string
 	err = w.whenFree(ctx, func() error {
@@ -243,7 +233,7 @@ func (w *writerConn) prepareSchema(ctx context.Context, create bool) error {
 	// Beginning to write also shows whether the file can be written at all.
 	return w.transact(ctx, func() error {
 		if err := look(); err != nil { // another process may have been faster
-			return classify(w.path, err)
+			return err
 		}
 		for ; version < int64(len(scripts)); version++ {
 			script := fmt.Sprintf("%s;\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;\n", scripts[version], applicationID, version+1)
@@ -255,8 +245,36 @@ func (w *writerConn) prepareSchema(ctx context.Context, create bool) error {
 	})
 }
 
-func (w *writerConn) number(query string, n *int64) error {
-	return w.conn.QueryRowContext(context.Background(), query).Scan(n)
+// inspect returns the version of the file's schema, which is at most newest; 0
+// is a file with nothing in it, which is an error unless create is set.
+func (w *writerConn) inspect(newest int64, create bool) (version int64, err error) {
+	var id, tables int64
+	err = errors.Join(w.one(&id, "PRAGMA application_id"), w.one(&version, "PRAGMA user_version"),
+		w.one(&tables, "SELECT count(*) FROM sqlite_schema"))
+	if err != nil {
+		return 0, err
+	}
+	switch blank := id == 0 && version == 0 && tables == 0; {
+	case blank && !create:
+		return 0, missing(w.path, "has nothing in it")
+	case !blank && id != applicationID:
+		return 0, secrets.Errorf(secrets.Invalid, "%s is the database of some other program", w.path).
+			WithHint("name Pawl's own file (store.sqlite.path)")
+	case version > newest:
+		return 0, secrets.Errorf(secrets.Invalid, "the store %s was made by a newer Pawl (schema %d; this one knows %d)", w.path, version, newest).
+			WithHint("upgrade this Pawl")
+	}
+	return version, nil
+}
+
+// snapshot runs look so that all it reads is from one moment.
+func (w *writerConn) snapshot(look func() error) error {
+	if err := w.run("BEGIN DEFERRED"); err != nil {
+		return err
+	}
+	err := look()
+	_ = w.run("ROLLBACK") // nothing was written
+	return err
 }
 
 func migrationScripts() ([]string, error) {

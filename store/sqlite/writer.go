@@ -257,7 +257,17 @@ func (w *writerConn) close() error {
 	}
 	// Where other processes have the file open, SQLite does not do this by
 	// itself. What they are using stays in the log.
-	return errors.Join(w.run("PRAGMA wal_checkpoint(PASSIVE)"), w.conn.Close(), w.db.Close())
+	return errors.Join(w.run("PRAGMA wal_checkpoint(PASSIVE)"), w.disconnect())
+}
+
+// disconnect closes the connection. With a statement left open SQLite would
+// only pretend to, and leave its helper files behind.
+func (w *writerConn) disconnect() error {
+	var errs []error
+	for _, stmt := range w.stmts {
+		errs = append(errs, stmt.Close())
+	}
+	return errors.Join(append(errs, w.conn.Close(), w.db.Close())...)
 }
 
 // turn is a mutex that is passed on in order of arrival, and knows whether

@@ -14,7 +14,7 @@ import (
 
 var concurrencyTests = []testCase{
 	{"Updates at once lose nothing", func(t *testing.T, s service.Store) {
-		const writers, rounds = 16, 15
+		const writers, rounds = 12, 6
 		sec := create(t, s, plain("db"), nil)
 		var inside atomic.Int32
 		var wg sync.WaitGroup
@@ -41,7 +41,7 @@ var concurrencyTests = []testCase{
 		// Readers meanwhile see whole records only.
 		stop := make(chan struct{})
 		var readers sync.WaitGroup
-		for range 4 {
+		for range 2 {
 			readers.Go(func() {
 				for {
 					select {
