@@ -1,0 +1,137 @@
+package mysql
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/pawlhq/pawl/engines"
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// proxy stands between a session and its server and, when the client sends a
+// statement that changes a password, does something to it.
+type proxy struct {
+	net.Listener
+	to string
+	on func(client, server net.Conn, packet []byte)
+}
+
+func startProxy(t *testing.T, r *rig, on func(client, server net.Conn, packet []byte)) engines.Endpoint {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	p := &proxy{l, net.JoinHostPort(r.Host, strconv.Itoa(r.Port)), on}
+	go p.serve()
+	at := r.endpoint()
+	at.Port = l.Addr().(*net.TCPAddr).Port
+	return at
+}
+
+func (p *proxy) serve() {
+	for {
+		client, err := p.Accept()
+		if err != nil {
+			return
+		}
+		go p.relay(client)
+	}
+}
+
+func (p *proxy) relay(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", p.to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	go io.Copy(client, server)
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(buffer)
+		if err != nil {
+			return
+		}
+		packet := buffer[:n]
+		if bytes.Contains(packet, []byte("ALTER USER")) || bytes.Contains(packet, []byte("SET PASSWORD")) {
+			p.on(client, server, packet)
+			continue
+		}
+		if _, err := server.Write(packet); err != nil {
+			return
+		}
+	}
+}
+
+// Whatever breaks after the change was sent leaves it unknown whether it was
+// made: both outcomes happen here.
+func TestBrokenConnection(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		for _, c := range []struct {
+			name    string
+			on      func(client, server net.Conn, packet []byte)
+			limit   time.Duration
+			applied bool
+		}{
+			{"the answer is lost", func(client, server net.Conn, packet []byte) {
+				client.Close() // first, so that the answer cannot slip through
+				server.Write(packet)
+			}, time.Minute, true},
+			{"the statement is lost", func(client, server net.Conn, packet []byte) { client.Close() }, time.Minute, false},
+			{"the answer never comes", func(client, server net.Conn, packet []byte) {}, leastTime + 300*time.Millisecond, false},
+		} {
+			for _, self := range []bool{false, true} {
+				user := fresh("cut")
+				r.user(t, user, "%", "", "first-1")
+				as := engines.Login{Username: r.Admin, Password: secrets.NewPassword(r.AdminPassword)}
+				if self {
+					as = engines.Login{Username: user, Password: secrets.NewPassword("first-1")}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), c.limit)
+				s, err := r.engine.Dial(ctx, startProxy(t, r, c.on), as)
+				if err != nil {
+					t.Fatal(err)
+				}
+				change := change(user, "second-2")
+				change.Self = self
+				want(t, s.SetPassword(ctx, change), secrets.Unknown, "after the change was sent")
+				cancel()
+				s.Close()
+				password := "first-1"
+				if c.applied {
+					password = "second-2"
+				}
+				within(t, 20*time.Second, c.name, func() bool { return r.login(t, user, password) == nil })
+			}
+		}
+	})
+}
+
+// Nothing is sent when the caller's time is about to end, or has ended.
+func TestTooLate(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		user := fresh("late")
+		r.user(t, user, "%", "", "first-1")
+		at := startProxy(t, r, func(client, server net.Conn, packet []byte) { t.Error("something was sent") })
+		s, err := r.engine.Dial(t.Context(), at, engines.Login{Username: r.Admin, Password: secrets.NewPassword(r.AdminPassword)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), leastTime*9/10)
+		defer cancel()
+		want(t, s.SetPassword(ctx, change(user, "second-2")), secrets.Transient, "too little time")
+		cancel()
+		want(t, s.SetPassword(ctx, change(user, "second-2")), secrets.Transient)
+		_, err = s.(engines.Cloner).SyncClone(ctx, engines.Clone{Original: user, Clone: user + "_clone"})
+		want(t, err, secrets.Transient)
+		r.mustLogin(t, user, "first-1")
+	})
+}
