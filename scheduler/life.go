@@ -9,11 +9,11 @@ func (p *pool) resize(workers, perTarget int) {
 	defer p.mu.Unlock()
 	p.workers, p.perTarget = workers, perTarget
 	for p.accepting {
-		d, ok := p.take()
-		if !ok {
+		j := p.take()
+		if j == nil {
 			return
 		}
-		p.start(d)
+		p.start(j)
 	}
 }
 
@@ -30,13 +30,13 @@ func (p *pool) close() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.accepting = false
-	for _, d := range p.queue {
-		t := p.target(d.Target)
+	for _, j := range p.queue {
+		t := p.target(j.Target)
 		t.queued--
-		if p.jobs[d.ARN].probe {
+		if j.probe {
 			t.breaker.probe = false
 		}
-		delete(p.jobs, d.ARN)
+		delete(p.jobs, j.ARN)
 	}
 	p.queue = nil
 	return p.idle()

@@ -191,9 +191,9 @@ func (r *Runner) UntilDone(ctx context.Context, id string, o rotator.Options) (r
 		why = "time ran out"
 	}
 	if tries > 1 {
-		return res, fmt.Errorf("%s after %d tries: %w", why, tries, last)
+		why += fmt.Sprintf(" after %d tries", tries)
 	}
-	return res, fmt.Errorf("%s: %w", why, last)
+	return res, secrets.Prefixed(last, "%s", why)
 }
 
 // timer is backoff's timer by the injected clock.

@@ -155,7 +155,7 @@ func TestOncePanic(t *testing.T) {
 	for name, p := range map[string]func(){
 		"value":   func() { panic("the password is hunter2") },
 		"error":   func() { panic(errors.New("hunter2")) },
-		"runtime": func() { var m map[string]int; m["hunter2"] = 1 },
+		"runtime": func() { _ = []string{"hunter2"}[len(t.Name())] },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := one(t)
@@ -296,7 +296,7 @@ func TestUntilDoneKeepsTheRealError(t *testing.T) {
 		defer cancel()
 		end, _ := w.untilDone(ctx)
 		e := receive(t, end)
-		if secrets.KindOf(e.err) != secrets.Transient || !strings.HasPrefix(e.err.Error(), "time ran out: ") || !strings.Contains(e.err.Error(), "connection refused") {
+		if secrets.KindOf(e.err) != secrets.Transient || !strings.Contains(e.err.Error(), "time ran out: ") || !strings.Contains(e.err.Error(), "connection refused") {
 			t.Fatal(e.err)
 		}
 	})
@@ -317,7 +317,7 @@ func TestUntilDoneKeepsTheRealError(t *testing.T) {
 		}
 		w.clock.Advance(wait)
 		e := receive(t, end)
-		if secrets.KindOf(e.err) != secrets.Unknown || !strings.HasPrefix(e.err.Error(), "stopped: ") || !strings.Contains(e.err.Error(), "the line broke") {
+		if secrets.KindOf(e.err) != secrets.Unknown || !strings.Contains(e.err.Error(), "stopped: ") || !strings.Contains(e.err.Error(), "the line broke") {
 			t.Fatal(e.err)
 		}
 	})

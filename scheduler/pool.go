@@ -40,7 +40,7 @@ type pool struct {
 	workers, perTarget int
 	active, goroutines int
 	drained            chan struct{} // closed when goroutines becomes 0; nil while nobody waits
-	queue              []service.Due // oldest first
+	queue              []*job        // oldest first
 	jobs               map[secrets.ARN]*job
 	targets            map[string]*target // those with anything in them
 	resting            map[secrets.ARN]time.Time
@@ -51,7 +51,10 @@ type pool struct {
 type runner func(service.Due) ending
 
 // job is a secret that waits for a worker or has one.
-type job struct{ running, probe bool }
+type job struct {
+	service.Due
+	running, probe bool
+}
 
 // target is what the pool knows of one server.
 type target struct {
@@ -160,50 +163,51 @@ func (p *pool) offer(d service.Due) (full bool) {
 	if !t.breaker.admit(p.clock.Now()) {
 		return false
 	}
-	p.jobs[d.ARN] = &job{probe: t.breaker.isOpen()}
+	j := &job{Due: d, probe: t.breaker.isOpen()}
+	p.jobs[d.ARN] = j
 	t.queued++
-	p.queue = append(p.queue, d)
-	// Nothing older in the queue can run, or it would run: only d might.
+	// Nothing older in the queue can run, or it would run: only j might.
 	if p.active < p.workers && t.running < p.perTarget {
-		p.queue = p.queue[:len(p.queue)-1]
-		p.start(d)
+		p.start(j)
+	} else {
+		p.queue = append(p.queue, j)
 	}
 	return false
 }
 
-// start gives a secret that was taken off the queue a worker of its own.
-func (p *pool) start(d service.Due) {
-	p.begin(d)
+// start gives a secret that is not on the queue any more a worker of its own.
+func (p *pool) start(j *job) {
+	p.begin(j)
 	p.goroutines++
-	go p.work(d, p.run)
+	go p.work(j, p.run)
 }
 
-func (p *pool) begin(d service.Due) {
-	t := p.target(d.Target)
+func (p *pool) begin(j *job) {
+	t := p.target(j.Target)
 	t.queued--
 	t.running++
 	p.active++
-	p.jobs[d.ARN].running = true
+	j.running = true
 }
 
-// take takes the oldest secret that may run off the queue.
-func (p *pool) take() (service.Due, bool) {
+// take takes the oldest secret that may run off the queue; nil for none.
+func (p *pool) take() *job {
 	if p.active >= p.workers {
-		return service.Due{}, false
+		return nil
 	}
-	for i, d := range p.queue {
-		if p.target(d.Target).running < p.perTarget {
+	for i, j := range p.queue {
+		if p.target(j.Target).running < p.perTarget {
 			p.queue = slices.Delete(p.queue, i, i+1)
-			return d, true
+			return j
 		}
 	}
-	return service.Due{}, false
+	return nil
 }
 
-func (p *pool) work(d service.Due, run runner) {
-	for more := true; more; {
-		e := run(d)
-		d, run, more = p.finish(d, e)
+func (p *pool) work(j *job, run runner) {
+	for j != nil {
+		e := run(j.Due)
+		j, run = p.finish(j, e)
 		if !e.silent {
 			p.after(e)
 		}
@@ -216,31 +220,30 @@ func (p *pool) work(d service.Due, run runner) {
 	}
 }
 
-// finish gives a secret's slot back and takes the next.
-func (p *pool) finish(d service.Due, e ending) (next service.Due, run runner, more bool) {
+// finish gives a secret's slot back and takes the next, if any.
+func (p *pool) finish(j *job, e ending) (next *job, run runner) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.clock.Now()
-	t := p.target(d.Target)
-	defer p.forget(d.Target)
-	probe := p.jobs[d.ARN].probe
-	delete(p.jobs, d.ARN)
+	t := p.target(j.Target)
+	defer p.forget(j.Target)
+	delete(p.jobs, j.ARN)
 	p.active--
 	t.running--
 	if !e.rest.IsZero() {
-		p.resting[d.ARN] = e.rest
+		p.resting[j.ARN] = e.rest
 	}
-	if d.Target != "" && t.breaker.record(e.verdict, probe, now, p.random()) {
+	if j.Target != "" && t.breaker.record(e.verdict, j.probe, now, p.random()) {
 		if t.breaker.isOpen() {
-			p.unqueue(d.Target)
-			p.log.Warn("the target does not answer; its secrets wait", "target", d.Target, "until", t.breaker.until)
+			p.unqueue(j.Target)
+			p.log.Warn("the target does not answer; its secrets wait", "target", j.Target, "until", t.breaker.until)
 		} else {
-			p.log.Info("the target answers again", "target", d.Target)
+			p.log.Info("the target answers again", "target", j.Target)
 			p.hungry()
 		}
 	}
 	if p.accepting {
-		if next, more = p.take(); more {
+		if next = p.take(); next != nil {
 			p.begin(next)
 		}
 	}
@@ -252,16 +255,16 @@ func (p *pool) finish(d service.Due, e ending) (next service.Due, run runner, mo
 		p.overflow = false
 		p.hungry()
 	}
-	return next, p.run, more
+	return next, p.run
 }
 
 // unqueue drops a target's waiting secrets; they stay due in the store.
 func (p *pool) unqueue(name string) {
-	p.queue = slices.DeleteFunc(p.queue, func(d service.Due) bool {
-		if d.Target != name {
+	p.queue = slices.DeleteFunc(p.queue, func(j *job) bool {
+		if j.Target != name {
 			return false
 		}
-		delete(p.jobs, d.ARN)
+		delete(p.jobs, j.ARN)
 		return true
 	})
 	t := p.target(name)

@@ -166,6 +166,9 @@ func (s *Scheduler) rotate(ctx context.Context, d service.Due) ending {
 		e.silent, e.rest = true, s.shortly(now)
 		log.Debug("another process is rotating it")
 		return e
+	case !a.claimed && cancelled(ctx, a.err):
+		e.silent = true
+		return e
 	case cancelled(ctx, a.err):
 		log.Info("rotation stopped before the password was set; the next start goes on with it")
 		return e
@@ -196,7 +199,7 @@ func stillDue(d service.Due, r secrets.Rotation, now time.Time) bool {
 		return false
 	case r.Attempt.NextTry.After(now): // tried meanwhile
 		return false
-	case !r.LastRotated.Before(d.At): // rotated meanwhile
+	case !r.LastRotated.Before(d.At.Truncate(time.Millisecond)): // rotated meanwhile; stores keep milliseconds
 		return false
 	}
 	return !outdated(d, now)

@@ -46,7 +46,8 @@ type Config struct {
 }
 
 // Done is how one run ended. Runs that found the secret claimed by another
-// process, or nothing to do any more, are not reported.
+// process, or nothing to do any more, are not reported, nor those that Stop
+// kept from beginning.
 type Done struct {
 	Secret  secrets.ARN
 	Result  rotator.Result

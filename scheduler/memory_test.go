@@ -1,0 +1,188 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/service"
+)
+
+// memory is a service.Store in memory.
+type memory struct {
+	mu      sync.Mutex
+	secrets map[secrets.ARN]*service.Secret
+	values  map[string][]byte
+	locked  map[secrets.ARN]bool
+	fail    func(op string) error // nil = nothing fails
+	reads   int                   // secrets returned by Due
+}
+
+func newMemory() *memory {
+	return &memory{secrets: map[secrets.ARN]*service.Secret{}, values: map[string][]byte{}, locked: map[secrets.ARN]bool{}}
+}
+
+func (m *memory) failing(op string) error {
+	if m.fail != nil {
+		return m.fail(op)
+	}
+	return nil
+}
+
+func (m *memory) failWith(f func(op string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = f
+}
+
+func copyOf(s *service.Secret) *service.Secret {
+	c := *s
+	c.Versions = slices.Clone(s.Versions)
+	for i, v := range c.Versions {
+		c.Versions[i].Labels = slices.Clone(v.Labels)
+	}
+	if s.Rotation != nil {
+		r := *s.Rotation
+		c.Rotation = &r
+	}
+	return &c
+}
+
+func (m *memory) put(s *service.Secret, values service.Sealed) {
+	m.secrets[s.ARN] = copyOf(s)
+	for id, b := range values {
+		m.values[s.ARN.String()+id] = b
+	}
+}
+
+func (m *memory) Create(_ context.Context, s *service.Secret, values service.Sealed) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.put(s, values)
+	return nil
+}
+
+func (m *memory) Find(_ context.Context, id secrets.ID) (*service.Secret, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.failing("find"); err != nil {
+		return nil, err
+	}
+	if s, ok := m.secrets[id.ARN]; ok {
+		return copyOf(s), nil
+	}
+	for arn, s := range m.secrets {
+		if id.Matches(arn) {
+			return copyOf(s), nil
+		}
+	}
+	return nil, service.ErrNotFound
+}
+
+func (m *memory) Update(ctx context.Context, arn secrets.ARN, change func(*service.Secret) (service.Sealed, error)) (*service.Secret, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := cmp.Or(ctx.Err(), m.failing("update")); err != nil {
+		return nil, err
+	}
+	s, ok := m.secrets[arn]
+	if !ok {
+		return nil, service.ErrNotFound
+	}
+	s = copyOf(s)
+	values, err := change(s)
+	if err != nil {
+		return nil, err
+	}
+	m.put(s, values)
+	return s, nil
+}
+
+func (m *memory) Remove(_ context.Context, arn secrets.ARN) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.secrets, arn)
+	return nil
+}
+
+func (m *memory) Value(_ context.Context, arn secrets.ARN, id string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if b, ok := m.values[arn.String()+id]; ok {
+		return b, nil
+	}
+	return nil, service.ErrNotFound
+}
+
+func (m *memory) List(_ context.Context, _, _, after string, n int) ([]*service.Secret, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []*service.Secret
+	for _, s := range m.secrets {
+		if s.ARN.Name > after {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b *service.Secret) int { return strings.Compare(a.ARN.Name, b.ARN.Name) })
+	return copies(out, n), nil
+}
+
+func (m *memory) Due(_ context.Context, before time.Time, n int) ([]*service.Secret, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.failing("due"); err != nil {
+		return nil, err
+	}
+	var out []*service.Secret
+	for _, s := range m.secrets {
+		if !s.DueAt.IsZero() && !s.DueAt.After(before) {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b *service.Secret) int {
+		if c := a.DueAt.Compare(b.DueAt); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ARN.Name, b.ARN.Name)
+	})
+	m.reads += min(n, len(out))
+	return copies(out, n), nil
+}
+
+func copies(ss []*service.Secret, n int) (out []*service.Secret) {
+	for _, s := range ss[:min(n, len(ss))] {
+		out = append(out, copyOf(s))
+	}
+	return out
+}
+
+func (m *memory) Purgeable(_ context.Context, now time.Time, n int) (out []secrets.ARN, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for arn, s := range m.secrets {
+		if !s.PurgeAt.IsZero() && !s.PurgeAt.After(now) && len(out) < n {
+			out = append(out, arn)
+		}
+	}
+	return out, nil
+}
+
+func (m *memory) Lock(_ context.Context, arn secrets.ARN) (func(), error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.locked[arn] {
+		return nil, secrets.Errorf(secrets.Conflict, "another process is rotating it")
+	}
+	m.locked[arn] = true
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.locked, arn)
+	}, nil
+}
+
+func (m *memory) Close() error { return nil }
