@@ -326,11 +326,12 @@ func TestFind(t *testing.T) {
 		path, fail string
 	}{
 		{"f", "e", both, "f", ""},
-		{"", "e", both, "e", ""},
+		{"", "e", both, "pawl.yaml", ""},
+		{"", "e", files{"e": "file", "/etc/pawl/pawl.yaml": "file"}, "e", ""},
 		{"", "", both, "pawl.yaml", ""},
 		{"", "", files{"/etc/pawl/pawl.yaml": "file"}, "/etc/pawl/pawl.yaml", ""},
 		{"g", "e", both, "", "configuration file g, named by --config: file does not exist; make one with: pawl init"},
-		{"", "g", both, "", "configuration file g, named by $PAWL_CONFIG: file does not exist; make one with: pawl init"},
+		{"", "g", files{"/etc/pawl/pawl.yaml": "file"}, "", "configuration file g, named by $PAWL_CONFIG: file does not exist; make one with: pawl init"},
 		{"d", "", files{"d": "dir"}, "", "configuration file d, named by --config: is a directory, not a file; make one with: pawl init"},
 		{"", "", files{"pawl.yaml": "denied", "/etc/pawl/pawl.yaml": "file"}, "", "configuration file pawl.yaml: permission denied"},
 		{"", "", nil, "", "no configuration file: --config and $PAWL_CONFIG are not set, and there is neither ./pawl.yaml nor /etc/pawl/pawl.yaml; make one here with: pawl init"},

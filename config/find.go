@@ -16,29 +16,25 @@ const (
 )
 
 // Find returns the configuration file's path: that of the --config flag where it
-// is not empty, else $PAWL_CONFIG, else ./pawl.yaml, else /etc/pawl/pawl.yaml.
-// The first two are taken at their word: a missing file there is an error and
-// not a reason to look further. Errors are Invalid and say where it looked.
+// is not empty, else ./pawl.yaml, else $PAWL_CONFIG, else /etc/pawl/pawl.yaml. A
+// path that somebody named is taken at his word: a missing file there is an error
+// and not a reason to look further. Errors are Invalid and say where it looked.
 func Find(flag string) (path string, err error) { return find(flag, os.Getenv(EnvPath), os.Stat) }
 
 func find(flag, env string, stat func(string) (fs.FileInfo, error)) (string, error) {
-	for _, named := range []struct{ path, by string }{{flag, "--config"}, {env, "$" + EnvPath}} {
-		if named.path == "" {
+	for _, c := range []struct{ path, by string }{{flag, "--config"}, {DefaultFile, ""}, {env, "$" + EnvPath}, {SystemPath, ""}} {
+		if c.path == "" {
 			continue
 		}
-		if err := usable(named.path, stat); err != nil {
-			return "", secrets.Errorf(secrets.Invalid, "configuration file %s, named by %s: %w", named.path, named.by, err).
+		err := usable(c.path, stat)
+		switch {
+		case err == nil:
+			return c.path, nil
+		case c.by != "":
+			return "", secrets.Errorf(secrets.Invalid, "configuration file %s, named by %s: %w", c.path, c.by, err).
 				WithHint("make one with: pawl init")
-		}
-		return named.path, nil
-	}
-	for _, path := range []string{DefaultFile, SystemPath} {
-		err := usable(path, stat)
-		if err == nil {
-			return path, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return "", secrets.Errorf(secrets.Invalid, "configuration file %s: %w", path, err)
+		case !errors.Is(err, fs.ErrNotExist):
+			return "", secrets.Errorf(secrets.Invalid, "configuration file %s: %w", c.path, err)
 		}
 	}
 	return "", secrets.Errorf(secrets.Invalid, "no configuration file: --config and $%s are not set, and there is neither ./%s nor %s", EnvPath, DefaultFile, SystemPath).

@@ -28,11 +28,16 @@ import (
 	"github.com/pawlhq/pawl/strategies"
 )
 
-func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
+func TestMain(m *testing.M) {
+	code := servertest.Main(m)
+	removeBinary()
+	os.Exit(code)
+}
 
 // pawl is the program put together in this process, on a store of its own.
 type pawl struct {
 	t        testing.TB
+	store    service.Store
 	svc      *service.Service
 	runner   *scheduler.Runner
 	pairings []secrets.Pairing
@@ -55,7 +60,7 @@ func newPawl(t testing.TB) *pawl {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	p := &pawl{t: t}
+	p := &pawl{t: t, store: store}
 	p.svc = service.New(service.Config{
 		Store: store, Sealer: keys, MinimumInterval: time.Second,
 		DefaultRules: secrets.RotationRules{Strategy: secrets.SingleUser},
@@ -156,7 +161,12 @@ func (p *pawl) stages(name string) map[string][]string {
 // database makes a database of its own on the run's shared server.
 func database(t testing.TB, kind servers.Kind, name string, o ...servers.Options) *workload.Database {
 	t.Helper()
-	d, err := workload.Prepare(t.Context(), servertest.Shared(t, kind, o...), name)
+	return prepared(t, servertest.Shared(t, kind, o...), name)
+}
+
+func prepared(t testing.TB, s *servers.Server, name string) *workload.Database {
+	t.Helper()
+	d, err := workload.Prepare(t.Context(), s, name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ package rotator
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -172,8 +173,7 @@ func (w *run) loop(ctx context.Context) (Result, error) {
 			}
 			settled = true
 		case takeOver:
-			w.note("taking over a pending version that another tool left")
-			if err := w.v.MoveLabel(ctx, secrets.Intent, id); err != nil {
+			if err := w.takeOver(ctx, vs, id); err != nil {
 				return Result{}, err
 			}
 		case finish:
@@ -214,7 +214,7 @@ func (w *run) job(ctx context.Context, vs secrets.Versions, pending string) (*st
 	}
 	j.History = func(ctx context.Context) ([]secrets.Value, error) {
 		var out []secrets.Value
-		for _, v := range vs {
+		for _, v := range slices.Backward(vs) {
 			if v.ID == j.VersionID || v.Empty {
 				continue
 			}
@@ -240,21 +240,32 @@ func (w *run) rotate(ctx context.Context, vs secrets.Versions, id string) (res R
 		if err := w.steps.Check(ctx, j); err != nil {
 			return err
 		}
-		if j.Pending, err = w.steps.Create(ctx, j); err != nil {
+		made, err := w.steps.Create(ctx, j)
+		if err != nil {
 			return err
 		}
-		if j.VersionID, err = w.v.PutPending(ctx, id, j.Pending); err != nil {
+		if j.VersionID, err = w.v.PutPending(ctx, id, made); err != nil {
 			return err
 		}
-		// Where another rotator was faster its value counts.
-		j.Pending, err = w.v.Value(ctx, j.VersionID)
+		// Where another rotator was faster its value counts, if it is for the
+		// same user.
+		if j.Pending, err = w.v.Value(ctx, j.VersionID); err == nil && !j.Pending.Equal(made) {
+			_, err = w.steps.Adapt(j)
+		}
 		return err
 	}); err != nil {
 		return Result{}, false, err
 	}
 	res, err = w.roll(ctx, j, Rotated)
-	if secrets.Policy(err) {
+	switch kind := secrets.KindOf(err); {
+	case secrets.Policy(err):
 		return w.refused(ctx, j, res, err)
+	case err != nil && w.step == SetSecret && (kind == secrets.Denied || kind == secrets.Invalid):
+		// The server said no and holds nothing of the value. Kept, it would be
+		// tried again with a failed login each time.
+		if aerr := w.abandon(context.WithoutCancel(ctx), j); aerr != nil {
+			err = errors.Join(aerr, err)
+		}
 	}
 	return res, false, err
 }
@@ -272,8 +283,36 @@ func (w *run) refused(ctx context.Context, j *strategies.Job, res Result, cause 
 		w.note("the server's password rules refuse this value; making another")
 		return res, true, nil
 	}
-	return res, false, secrets.Errorf(secrets.Invalid, "%d generated passwords in a row: %w", w.fresh, cause).
+	return res, false, secrets.Prefixed(cause, "%d generated passwords in a row", w.fresh).
 		WithHint("adapt password: in the configuration to the server's rules")
+}
+
+// takeOver makes a pending value that another tool left Pawl's own. PAWLINTENT
+// says of a value that whoever made it knew a password of its user: that is what
+// lets a superuser put the user's password back later. Here nobody has proved it
+// yet, and whoever may write the secret could have named any user.
+func (w *run) takeOver(ctx context.Context, vs secrets.Versions, id string) error {
+	j, err := w.job(ctx, vs, id)
+	if err != nil {
+		return err
+	}
+	return w.do(ctx, CreateSecret, j, func(ctx context.Context) error {
+		w.note("taking over a pending version that another tool left")
+		if _, err := w.steps.Adapt(j); err != nil {
+			return err
+		}
+		err := w.steps.Check(ctx, j)
+		w.steps.Close() // what it opened is for the rules' user, not for the value's
+		if secrets.KindOf(err) == secrets.Denied && err != nil {
+			if ok, perr := w.steps.Probe(ctx, j); perr == nil && ok {
+				err = nil // the other tool had come as far as the server
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return w.v.MoveLabel(ctx, secrets.Intent, id)
+	})
 }
 
 // resume finishes a rotation whose value may have reached the server.

@@ -55,7 +55,7 @@ func TestTable(t *testing.T) {
 		{"another tool's pending value, set", func(w *world) {
 			w.personPuts("app:theirs", secrets.Pending)
 			w.server["app"] = "theirs"
-		}, rotator.Resumed, "app", "theirs", 0, 0},
+		}, rotator.Resumed, "app", "theirs", 1, 0},
 		{"abandoned after set, and another tool's pending value", func(w *world) {
 			w.personPuts("app:lost", secrets.Pending, secrets.Intent)
 			w.server["app"] = "lost"

@@ -17,9 +17,10 @@ type Vault interface {
 	Value(ctx context.Context, versionID string) (secrets.Value, error)
 	// PutPending stores a new value with the labels AWSPENDING and PAWLINTENT in
 	// one call, under the id of an empty pending version, or under a new one of
-	// the vault's choosing when id is "". It returns the id; where somebody else
-	// has made that version meanwhile, theirs counts and the value must be read
-	// again.
+	// the vault's choosing when id is "". It returns the id; where another rotator
+	// made that very version first, with both labels, its value counts and must be
+	// read again. A version that anybody else has filled meanwhile is a Conflict:
+	// PAWLINTENT never lands on a value that no rotator has looked at.
 	PutPending(ctx context.Context, id string, v secrets.Value) (string, error)
 	// Promote moves AWSCURRENT to the version, records that a rotation
 	// completed, and takes AWSPENDING off unless keepPending, all in one call.

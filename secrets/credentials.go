@@ -33,11 +33,10 @@ func ParseCredentials(v Value) (Credentials, error) {
 		return Credentials{}, Errorf(Invalid, "the secret has no value")
 	}
 	if v.IsBinary() {
-		return Credentials{}, Errorf(Invalid, "the secret value is binary; a rotated secret is a JSON object")
+		return Credentials{}, Errorf(Invalid, "the secret value is binary; a rotated secret is a JSON object").WithHint(likeThis)
 	}
 	bad := func(what string) (Credentials, error) {
-		return Credentials{}, Errorf(Invalid, "the secret value is not a JSON object: %s", what).
-			WithHint(`store one like {"engine":"postgres","host":"db.example.com","username":"app","password":"…"}`)
+		return Credentials{}, Errorf(Invalid, "the secret value is not a JSON object: %s", what).WithHint(likeThis)
 	}
 	dec := json.NewDecoder(bytes.NewReader(v.payload().data))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
@@ -67,6 +66,8 @@ func ParseCredentials(v Value) (Credentials, error) {
 	}
 	return credentials(fields), nil
 }
+
+const likeThis = `store one like {"engine":"postgres","host":"db.example.com","username":"app","password":"…"}`
 
 // NewCredentials makes credentials from keys and string values, in order:
 // NewCredentials("engine", "postgres", "host", h, …).
@@ -172,7 +173,8 @@ func (c Credentials) Server(defaultPort int) string {
 func (c Credentials) Require(keys ...string) error {
 	for _, k := range keys {
 		if c.get(k) == "" {
-			return Errorf(Invalid, "%s key is missing from secret JSON", k)
+			return Errorf(Invalid, "%s key is missing from secret JSON", k).
+				WithHint("store the whole JSON object anew: pawl secret put NAME --value-file -")
 		}
 	}
 	return nil

@@ -98,7 +98,7 @@ func TestCredentialsRequire(t *testing.T) {
 		t.Error(err)
 	}
 	for _, key := range []string{"username", "password"} {
-		if err := c.Require("host", key); err == nil || err.Error() != key+" key is missing from secret JSON" {
+		if err := c.Require("host", key); err == nil || !strings.HasPrefix(err.Error(), key+" key is missing from secret JSON; ") {
 			t.Errorf("%s: %v", key, err)
 		}
 	}

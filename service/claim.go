@@ -22,6 +22,7 @@ type Claim struct {
 	mu      sync.Mutex
 	release func() // nil once released
 	seen    places
+	fresh   secrets.Versions // as read at the claim, until somebody asked for them
 }
 
 // places are the ids of the versions that carry the labels a rotation goes by.
@@ -35,23 +36,28 @@ func placesOf(vs secrets.Versions) places {
 // claimant, here or in another process, has it; ResourceNotFoundException;
 // InvalidRequestException for one that is marked for deletion.
 func (s *Service) Claim(ctx context.Context, id string) (*Claim, error) {
-	sec, err := s.findAlive(ctx, id)
-	if err != nil {
-		return nil, err
+	meant, err := secrets.ParseID(id)
+	arn := meant.ARN
+	if err != nil || meant.ByName {
+		sec, err := s.findAlive(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		arn = sec.ARN
 	}
-	release, err := s.store.Lock(ctx, sec.ARN)
+	release, err := s.store.Lock(ctx, arn)
 	if err != nil {
-		return nil, known(err, sec.ARN.Name)
+		return nil, known(err, arn.Name)
 	}
 	// Whoever had the lock until now may have changed everything.
-	sec, err = s.findAlive(ctx, sec.ARN.String())
+	sec, err := s.findAlive(ctx, arn.String())
 	if err != nil {
 		release()
 		return nil, err
 	}
 	return &Claim{
 		s: s, arn: sec.ARN, release: release,
-		rotation: *s.rotationOf(sec), seen: placesOf(sec.Versions),
+		rotation: *s.rotationOf(sec), seen: placesOf(sec.Versions), fresh: sec.Versions,
 	}, nil
 }
 
@@ -86,8 +92,20 @@ func (c *Claim) Release() {
 	}
 }
 
-// Versions reads the versions and their labels afresh.
+// Versions reads the versions and their labels afresh. The first call has them
+// from the claim itself: should they have changed since, the next write finds
+// out.
 func (c *Claim) Versions(ctx context.Context) (secrets.Versions, error) {
+	if err := c.held(); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	fresh := c.fresh
+	c.fresh = nil
+	c.mu.Unlock()
+	if fresh != nil {
+		return fresh, nil
+	}
 	sec, err := c.read(ctx)
 	if err != nil {
 		return nil, err
@@ -117,7 +135,8 @@ func (c *Claim) Value(ctx context.Context, versionID string) (secrets.Value, err
 
 // PutPending stores a new value with the labels AWSPENDING and PAWLINTENT: in
 // the empty version id, or in a new version when id is "". It returns the
-// version's id; where somebody filled that version meanwhile, his value counts.
+// version's id. Where somebody filled that version meanwhile it is a Conflict:
+// his value must not get PAWLINTENT before it was looked at.
 func (c *Claim) PutPending(ctx context.Context, id string, v secrets.Value) (string, error) {
 	if err := v.Validate(); err != nil {
 		return "", secrets.At(err, c.arn.Name, "", "")
@@ -143,8 +162,8 @@ func (c *Claim) PutPending(ctx context.Context, id string, v secrets.Value) (str
 			switch {
 			case !ok:
 				return nil, c.moved("version %s is gone", id)
-			case !old.Empty: // it is this one that a server may hear of next
-				return nil, c.s.moveLabel(sec, secrets.Intent, id)
+			case !old.Empty:
+				return nil, c.moved("version %s was filled by somebody else", id)
 			}
 		}
 		return values, c.s.addVersion(sec, id, []string{secrets.Pending, secrets.Intent})
@@ -245,7 +264,7 @@ func (c *Claim) read(ctx context.Context) (*Secret, error) {
 func (c *Claim) saw(sec *Secret) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen = placesOf(sec.Versions)
+	c.seen, c.fresh = placesOf(sec.Versions), nil
 }
 
 func (c *Claim) held() error {

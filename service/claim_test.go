@@ -287,18 +287,17 @@ func TestPutPendingFillsTheVersionAskedFor(t *testing.T) {
 	wantKind(t, err, secrets.Conflict, "is gone")
 }
 
-// Somebody else's value in the version asked for counts, and is what a server
-// may hear of next.
+// Somebody else's value in the version asked for stays as it is, and is not
+// taken for one of the claimant's.
 func TestPutPendingFindsItFilled(t *testing.T) {
 	h := open(t, service.Config{})
 	h.create("s", "x")
 	h.emptyVersion("s", "v2", secrets.Pending)
 	c := claim(t, h, "s")
 	h.put("s", "v2", secrets.Pending)
-	if id := c.pending(tok("v2")); id != tok("v2") {
-		t.Errorf("made %s", id)
-	}
-	c.want(nil, "v1[AWSCURRENT] v2[AWSPENDING PAWLINTENT]")
+	_, err := c.PutPending(t.Context(), tok("v2"), secrets.Text("pending"))
+	wantKind(t, err, secrets.Conflict, "filled by somebody else")
+	c.want(nil, "v1[AWSCURRENT] v2[AWSPENDING]")
 	if got := h.value("s", "v2"); got != "value of v2" {
 		t.Error("the other's value was overwritten")
 	}

@@ -29,7 +29,7 @@ func refuse(code, secret, format string, args ...any) *secrets.Error {
 
 func notFound(secret string) error {
 	return refuse(resourceNotFound, secret, "Secrets Manager can't find the specified secret.").
-		WithHint("see the names there are: pawl list")
+		WithHint("see the names there are: pawl secret list")
 }
 
 // known gives a store's error its AWS exception and the secret it is about.

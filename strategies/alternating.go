@@ -2,6 +2,7 @@ package strategies
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/pawlhq/pawl/engines"
@@ -56,43 +57,57 @@ func (u *Users) checkClone(ctx context.Context, j *Job, cur secrets.Credentials,
 	if err != nil {
 		return err
 	}
-	if state == engines.CloneForeign && !u.rules.AdoptClone {
-		known, err := knownUser(ctx, j, target)
+	if state == engines.CloneForeign && !u.rules.AdoptClone && u.proven != c {
+		owned, err := u.ownsUser(ctx, j, cur, target)
 		if err != nil {
 			return err
 		}
-		if !known {
+		if !owned {
 			return secrets.Errorf(secrets.Invalid, "user %q exists already, and Pawl did not make it as the clone of %q", c.Clone, c.Original).
 				WithHint("if it may be taken over (its password and rights are replaced), set adopt_clone: true; else rename or drop it")
 		}
 	}
+	u.proven = c
 	if state == engines.CloneAbsent {
 		// Its rights are the original's: check that the session may set those.
 		target = c.Original
 	}
-	return u.admin.Preflight(ctx, u.change(target, secrets.Password{}, cur))
+	change := u.change(target, secrets.Password{}, cur)
+	change.Clone = target == c.Clone // an undo may have locked it
+	return u.admin.Preflight(ctx, change)
 }
 
-// knownUser reports whether the secret ever held this user: then an earlier
-// rotation made the pair.
-func knownUser(ctx context.Context, j *Job, user string) (bool, error) {
-	values := []secrets.Value{j.Previous}
-	for range 2 {
-		for _, v := range values {
-			if c, err := secrets.ParseCredentials(v); err == nil && c.Username() == user {
-				return true, nil
-			}
+// ownsUser reports whether the secret holds a password of this user that the
+// server accepts now. That the secret names him is no proof by itself, since
+// whoever may write the secret can write it. A few of the newest passwords are
+// tried: an interrupted rotation may have left one that never was set.
+func (u *Users) ownsUser(ctx context.Context, j *Job, cur secrets.Credentials, user string) (bool, error) {
+	values, err := j.History(ctx)
+	if err != nil {
+		return false, err
+	}
+	values = append([]secrets.Value{j.Previous}, values...)
+	if !j.Resumed { // else it was tried already
+		values = append([]secrets.Value{j.Pending}, values...)
+	}
+	var tried []secrets.Password
+	for _, v := range values {
+		c, err := secrets.ParseCredentials(v)
+		if err != nil || c.Username() != user || c.Server(0) != cur.Server(0) || slices.ContainsFunc(tried, c.Password().Equal) {
+			continue
 		}
-		if j.History == nil {
-			return false, nil
+		if ok, err := u.accepts(ctx, c); err != nil || ok {
+			return ok, err
 		}
-		var err error
-		if values, err = j.History(ctx); err != nil {
-			return false, err
+		if tried = append(tried, c.Password()); len(tried) == maxProofs {
+			break
 		}
 	}
 	return false, nil
 }
+
+// maxProofs is how many passwords ownsUser tries: each refusal is a failed login.
+const maxProofs = 3
 
 // syncClone brings the clone in line with its original before its password is
 // set, so that whoever can log in as the clone finds all its rights. When the

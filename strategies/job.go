@@ -22,8 +22,8 @@ type Job struct {
 	// Resumed says that Pending may have reached the server already: Set probes
 	// before it changes anything.
 	Resumed bool
-	// History returns the values of all versions but the pending one. It is read
-	// only where a doubt must be settled.
+	// History returns the values of all versions but the pending one, newest
+	// first. It is read only where a doubt must be settled; never nil.
 	History func(context.Context) ([]secrets.Value, error)
 	// Report tells the person who waits what is happening, or what could not be
 	// done; never nil when a strategy sees it.

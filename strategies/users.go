@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -46,6 +47,8 @@ type Users struct {
 	engine engines.Engine
 	admin  engines.Session // the session that will change the password
 	self   bool            // admin is the user himself
+	proven engines.Clone   // the pair that proved to be the secret's own in this run
+	leave  sync.WaitGroup  // sessions that say goodbye in the background
 }
 
 // NewUsers prepares a rotation by the rules of one secret.
@@ -53,12 +56,34 @@ func NewUsers(cfg Config, rules secrets.RotationRules) *Users {
 	return &Users{cfg: cfg, rules: rules}
 }
 
-// Close ends the connections.
-func (u *Users) Close() {
+// Close ends the connections. It does not wait until the servers have noticed.
+func (u *Users) Close() { u.hangUp() }
+
+// hangUp ends the session that changes passwords, if one is open.
+func (u *Users) hangUp() {
 	if u.admin != nil {
-		_ = u.admin.Close() // the work is done or has failed; nothing hangs on a goodbye
+		u.goodbye(u.admin)
 		u.admin = nil
 	}
+}
+
+// goodbye closes a session in the background: servers take as long to end a
+// session as to do a change.
+func (u *Users) goodbye(s engines.Session) {
+	u.leave.Go(func() { _ = s.Close() }) // nothing hangs on a goodbye
+}
+
+// open logs in. A user may be limited to one connection, and the one before may
+// still be leaving: where the server says so, open waits for that and tries
+// once more.
+func (u *Users) open(ctx context.Context, e engines.Endpoint, user string, pw secrets.Password) (engines.Session, error) {
+	as := engines.Login{Username: user, Password: pw}
+	s, err := u.engine.Dial(ctx, e, as)
+	if secrets.Authenticated(err) && secrets.KindOf(err) == secrets.Transient {
+		u.leave.Wait()
+		s, err = u.engine.Dial(ctx, e, as)
+	}
+	return s, err
 }
 
 // parse reads credentials and checks what every step needs of them.
@@ -116,7 +141,7 @@ func (u *Users) dial(ctx context.Context, c secrets.Credentials, g time.Duration
 	if err != nil {
 		return nil, err
 	}
-	return u.engine.Dial(ctx, e, engines.Login{Username: c.Username(), Password: c.Password()})
+	return u.open(ctx, e, c.Username(), c.Password())
 }
 
 // Check makes sure, without changing anything, that a rotation can succeed: the
@@ -136,12 +161,13 @@ func (u *Users) Check(ctx context.Context, j *Job) error {
 			return err
 		}
 	}
-	return u.prepare(ctx, j, cur, target)
+	return u.prepare(ctx, j, cur, target, u.rules.CheckQuery)
 }
 
 // prepare opens the session that will set target's password, after AWSCURRENT
-// proved that its owner knows the password of the user at stake.
-func (u *Users) prepare(ctx context.Context, j *Job, cur secrets.Credentials, target string) error {
+// proved that its owner knows the password of the user at stake, and that query,
+// if any, runs.
+func (u *Users) prepare(ctx context.Context, j *Job, cur secrets.Credentials, target, query string) error {
 	at, err := u.endpoint(cur, u.rules.AdminHost, guard)
 	if err != nil {
 		return err
@@ -160,15 +186,14 @@ func (u *Users) prepare(ctx context.Context, j *Job, cur secrets.Credentials, ta
 	if err != nil {
 		return currentRefused(err)
 	}
-	// The copy keeps the session in one place whatever happens next.
-	u.Close()
+	u.hangUp()
 	u.admin, u.self = own, true
-	if err := own.Check(ctx, engines.Check{CloneOf: u.cloneOf(cur.Username()), Query: u.rules.CheckQuery}); err != nil {
+	if err := own.Check(ctx, engines.Check{CloneOf: u.cloneOf(cur.Username()), Query: query}); err != nil {
 		return err
 	}
 	if !super.IsZero() {
-		u.Close() // before the next login: users may be limited to one connection
-		admin, err := u.engine.Dial(ctx, at, engines.Login{Username: super.Username(), Password: super.Password()})
+		u.hangUp()
+		admin, err := u.open(ctx, at, super.Username(), super.Password())
 		if err != nil {
 			return superuserRefused(err, super.Username())
 		}
@@ -180,8 +205,7 @@ func (u *Users) prepare(ctx context.Context, j *Job, cur secrets.Credentials, ta
 	return u.admin.Preflight(ctx, u.change(target, secrets.Password{}, cur))
 }
 
-// superuser finds the superuser, if any. Single-user rotation does without one
-// when the secret names one that nobody paired: the user may change himself.
+// superuser finds the superuser, if any is named.
 func (u *Users) superuser(ctx context.Context, j *Job, cur secrets.Credentials, at engines.Endpoint) (secrets.Credentials, error) {
 	s, err := u.cfg.Superusers.For(ctx, j.Secret, u.rules, cur, at.Addr(), u.engine.Facts().DefaultPort)
 	if err == nil && !s.IsZero() && s.Username() == cur.Username() {
@@ -285,7 +309,7 @@ func (u *Users) Probe(ctx context.Context, j *Job) (accepted bool, err error) {
 func (u *Users) accepts(ctx context.Context, c secrets.Credentials) (bool, error) {
 	s, err := u.dial(ctx, c, 0)
 	if err == nil {
-		_ = s.Close()
+		u.goodbye(s)
 		return true, nil
 	}
 	switch {
@@ -322,15 +346,16 @@ func (u *Users) Set(ctx context.Context, j *Job) error {
 		}
 		j.Report("the server does not know the pending credential yet; setting it again")
 	}
+	own := cur
 	if u.admin == nil {
-		if err := u.prepare(ctx, j, cur, pend.Username()); err != nil {
-			if err = u.prepareByPrevious(ctx, j, cur, pend, err); err != nil {
+		if err := u.prepare(ctx, j, cur, pend.Username(), u.rules.CheckQuery); err != nil {
+			if own, err = u.prepareByPrevious(ctx, j, cur, pend, err); err != nil {
 				return err
 			}
 		}
 	}
-	defer u.Close() // Test must not need a second connection of the same user
-	change := u.change(pend.Username(), pend.Password(), cur)
+	defer u.hangUp()
+	change := u.change(pend.Username(), pend.Password(), own)
 	if alternating {
 		clone, err := u.syncClone(ctx, j, cur, pend)
 		if err != nil {
@@ -343,39 +368,47 @@ func (u *Users) Set(ctx context.Context, j *Job) error {
 
 // prepareByPrevious is the last resort of a resumed single-user rotation: when
 // the server knows neither the pending nor the current credential, an earlier
-// interruption may have left it with the one before.
-func (u *Users) prepareByPrevious(ctx context.Context, j *Job, cur, pend secrets.Credentials, because error) error {
+// interruption may have left it with the one before. It returns the credentials
+// it logged in with.
+func (u *Users) prepareByPrevious(ctx context.Context, j *Job, cur, pend secrets.Credentials, because error) (own secrets.Credentials, err error) {
 	if !j.Resumed || j.Previous.IsZero() || pend.Username() != cur.Username() ||
 		secrets.KindOf(because) != secrets.Denied || secrets.Authenticated(because) {
-		return because
+		return own, because
 	}
 	prev, err := secrets.ParseCredentials(j.Previous)
 	// Compare before connecting: no credential goes to a host it was not made for.
 	if err != nil || prev.Username() != cur.Username() || prev.Server(0) != cur.Server(0) {
-		return because
+		return own, because
 	}
 	s, err := u.dial(ctx, prev, guard)
 	if err != nil {
-		return because
+		return own, because
 	}
-	u.Close()
+	u.hangUp()
 	u.admin, u.self = s, true
 	j.Report("the server still knows the AWSPREVIOUS credential; going on from it")
-	return nil
+	return prev, nil
 }
 
 func currentRefused(err error) error {
 	if secrets.KindOf(err) != secrets.Denied || secrets.Authenticated(err) {
 		return err
 	}
-	return secrets.Prefixed(err, "unable to log in with the AWSCURRENT credential").
-		WithHint("if the password was changed at the server, store the right one: pawl secret put NAME --value-file -")
+	return alsoHint(secrets.Prefixed(err, "unable to log in with the AWSCURRENT credential"),
+		"if the password was changed at the server, store the right one: pawl secret put NAME --value-file -")
 }
 
 func superuserRefused(err error, user string) error {
 	if secrets.KindOf(err) != secrets.Denied {
 		return err
 	}
-	return secrets.Prefixed(err, "unable to log in as the superuser %q", user).
-		WithHint("check the superuser's secret")
+	return alsoHint(secrets.Prefixed(err, "unable to log in as the superuser %q", user), "check the superuser's secret")
+}
+
+// alsoHint adds to what the engine advises already.
+func alsoHint(e *secrets.Error, hint string) *secrets.Error {
+	if e.Hint != "" {
+		hint = e.Hint + "; " + hint
+	}
+	return e.WithHint("%s", hint)
 }

@@ -76,13 +76,12 @@ func (u *Users) further(c secrets.Credentials, primary engines.Endpoint) ([]engi
 }
 
 func (u *Users) login(ctx context.Context, e engines.Endpoint, c secrets.Credentials, check engines.Check) error {
-	s, err := u.engine.Dial(ctx, e, engines.Login{Username: c.Username(), Password: c.Password()})
+	s, err := u.open(ctx, e, c.Username(), c.Password())
 	if err != nil {
 		return err
 	}
-	err = s.Check(ctx, check)
-	_ = s.Close()
-	return err
+	defer u.goodbye(s)
+	return s.Check(ctx, check)
 }
 
 // await logs in at a further host until it accepts the credential: at most six
@@ -119,16 +118,22 @@ type PropagationError struct {
 	Err    error
 }
 
-// Error says which host and why.
+const propagationHint = "check replication to it, or raise propagation_timeout"
+
+// Error says which host and why, and what to do.
 func (e *PropagationError) Error() string {
-	return "the host " + e.Server + " has not accepted the new credential in time: " + e.Err.Error()
+	why := e.Err.Error()
+	if at, ok := e.Err.(*secrets.Error); ok && at.Err != nil {
+		why = at.Err.Error() // its place is said already, its advice is for another case
+	}
+	return "the host " + e.Server + " has not accepted the new credential in time: " + why + "; " + propagationHint
 }
 
 // Unwrap returns the error itself in Pawl's terms: waiting may cure it.
 func (e *PropagationError) Unwrap() error {
 	out := secrets.Errorf(secrets.Transient, "%w", e.Err)
 	out.Server = e.Server
-	return out.WithHint("check replication to it, or raise propagation_timeout")
+	return out.WithHint(propagationHint)
 }
 
 // Holds reports whether applications are served while a rotation of this job
@@ -151,7 +156,9 @@ func (u *Users) Restore(ctx context.Context, j *Job) error {
 		return err
 	}
 	pend, err := secrets.ParseCredentials(j.Pending)
-	if err == nil && pend.Username() != cur.Username() {
+	// Only the other user of this very pair: any other name, or another server,
+	// came from whoever may write the secret.
+	if err == nil && pend.Username() == Toggle(cur.Username()) && pend.Server(0) == cur.Server(0) {
 		if err := u.restoreOther(ctx, j, cur, pend); err != nil {
 			j.Report("warning: the password of the unused user " + pend.Username() + " was left changed: " + err.Error())
 		}
@@ -163,13 +170,13 @@ func (u *Users) Restore(ctx context.Context, j *Job) error {
 	if err := u.openForRestore(ctx, j, cur, pend); err != nil {
 		return err
 	}
-	defer u.Close()
+	defer u.hangUp()
 	change := u.change(cur.Username(), cur.Password(), pend)
 	change.Clone = u.cloneOf(cur.Username()) != ""
 	if err := u.admin.SetPassword(ctx, change); err != nil {
 		return err
 	}
-	u.Close()
+	u.hangUp()
 	if ok, err = u.accepts(ctx, cur); err == nil && !ok {
 		err = secrets.Errorf(secrets.Denied, "the server still refuses the AWSCURRENT credential after its password was set again").
 			WithHint("set its password by hand and store it: pawl secret put %s --value-file -", j.Secret)
@@ -183,7 +190,7 @@ func (u *Users) Restore(ctx context.Context, j *Job) error {
 // proved itself before the value existed. Anything else in AWSCURRENT came from
 // whoever may write the secret, and must not aim a superuser at another's user.
 func (u *Users) openForRestore(ctx context.Context, j *Job, cur, pend secrets.Credentials) error {
-	u.Close()
+	u.hangUp()
 	if pend.IsZero() || pend.Username() != cur.Username() || pend.Server(0) != cur.Server(0) {
 		return secrets.Errorf(secrets.Denied, "the server refuses the AWSCURRENT credential, and an interrupted rotation left nothing that could restore it").
 			WithHint("set the password by hand and store it: pawl secret put %s --value-file -", j.Secret)
@@ -196,14 +203,16 @@ func (u *Users) openForRestore(ctx context.Context, j *Job, cur, pend secrets.Cr
 	if err != nil {
 		return err
 	}
-	login := engines.Login{Username: super.Username(), Password: super.Password()}
-	u.self = super.IsZero()
-	if u.self {
-		login = engines.Login{Username: pend.Username(), Password: pend.Password()}
+	by := super
+	if u.self = super.IsZero(); u.self {
+		by = pend
 	}
-	u.admin, err = u.engine.Dial(ctx, at, login)
-	if err != nil && !u.self {
-		return superuserRefused(err, super.Username())
+	u.admin, err = u.open(ctx, at, by.Username(), by.Password())
+	if err != nil {
+		u.admin = nil
+		if !u.self {
+			return superuserRefused(err, super.Username())
+		}
 	}
 	return err
 }
@@ -212,10 +221,20 @@ func (u *Users) openForRestore(ctx context.Context, j *Job, cur, pend secrets.Cr
 // AWSPREVIOUS holds for him, since applications may still use it; a clone that
 // was made just now is locked.
 func (u *Users) restoreOther(ctx context.Context, j *Job, cur, pend secrets.Credentials) error {
-	if err := u.prepare(ctx, j, cur, pend.Username()); err != nil {
+	if j.Resumed {
+		// The value may never have got as far as the server; then his password
+		// is the one he had.
+		if reached, err := u.accepts(ctx, pend); err != nil || !reached {
+			return err
+		}
+		// He holds what Pawl made for him after he had proved himself.
+		u.proven = pair(cur, pend.Username())
+	}
+	// Without the check query: its failure may be why there is an undo.
+	if err := u.prepare(ctx, j, cur, pend.Username(), ""); err != nil {
 		return err
 	}
-	defer u.Close()
+	defer u.hangUp()
 	c := pair(cur, pend.Username())
 	prev, err := secrets.ParseCredentials(j.Previous)
 	if err == nil && prev.Username() == pend.Username() {

@@ -105,7 +105,8 @@ func loginError(err error, at engines.Endpoint) *secrets.Error {
 		if errors.Is(err, context.DeadlineExceeded) {
 			return secrets.Errorf(secrets.Transient, "no answer to the login in time: %w", err)
 		}
-		return secrets.Errorf(secrets.Transient, "cannot connect: %w", err)
+		return secrets.Errorf(secrets.Transient, "cannot connect: %w", err).
+			WithHint("is the server running, and are host and port right?")
 	}
 	out := secrets.Errorf(secrets.Denied, "login refused: %w", server)
 	rule, known := loginRules[server.Number]

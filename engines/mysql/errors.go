@@ -49,7 +49,7 @@ var loginRules = map[uint16]rule{
 }
 
 const (
-	expiredHint = "the password has expired: rotate through a superuser, or set it by hand once"
+	expiredHint = "the password has expired: set it by hand once, and store it"
 	lockedHint  = "ALTER USER … ACCOUNT UNLOCK"
 )
 
