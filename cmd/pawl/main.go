@@ -150,5 +150,22 @@ With several secrets the worst counts: 1, then 3, then 4.`,
 		newInit(&g), newSecret(&g), newRotate(&g), newServe(&g), newPlan(&g), newStatus(&g),
 		newPause(&g), newResume(&g), newDemo(), newHealthcheck(&g), newVersion(),
 	)
+	explainCompletion(root)
 	return root
+}
+
+// explainCompletion gives cobra's own command an example, and has it refuse an
+// unknown shell, which it takes for a wish for help otherwise.
+func explainCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Example = "  pawl completion bash"
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		for _, shell := range c.Commands() {
+			shell.Example = "  pawl completion " + shell.Name()
+		}
+	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -56,6 +57,14 @@ func newPlan(g *globals) *cobra.Command {
 					a, b := plan[i].At, plan[j].At
 					return a != nil && (b == nil || a.Before(*b))
 				})
+				for _, s := range a.cfg.Secrets {
+					if _, missing := slices.BinarySearch(report.Missing, s.Name); missing {
+						plan = append(plan, planned{
+							Name: s.Name, Schedule: s.Rules.Schedule, Strategy: s.Rules.Strategy, Source: s.Source(),
+							Note: "no such secret yet: pawl secret create " + s.Name,
+						})
+					}
+				}
 				if asJSON {
 					return printJSON(cmd.OutOrStdout(), plan)
 				}
@@ -66,9 +75,6 @@ func newPlan(g *globals) *cobra.Command {
 						window = p.Opens.UTC().Format("15:04") + "–" + p.Closes.UTC().Format("15:04")
 					}
 					rows = append(rows, []string{whenp(p.At), window, p.Name, orDash(p.Schedule), p.Strategy, p.Source, p.Note})
-				}
-				for _, name := range report.Missing {
-					rows = append(rows, []string{"-", "-", name, "", "", "", "no such secret yet: pawl secret create " + name})
 				}
 				return table(cmd.OutOrStdout(), rows)
 			})

@@ -56,13 +56,16 @@ nothing.`,
 			if _, err := a.declare(ctx); err != nil {
 				return failed(err)
 			}
-			names := unique(args)
+			var tasks []task
+			for _, name := range unique(args) {
+				tasks = append(tasks, task{name, o})
+			}
 			if due || all {
-				if names, err = a.which(ctx, due); err != nil {
+				if tasks, err = a.which(ctx, due, o); err != nil {
 					return failed(err)
 				}
 			}
-			return rotateAll(ctx, a, names, o, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return rotateAll(ctx, a, tasks, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := c.Flags()
@@ -74,20 +77,29 @@ nothing.`,
 	return c
 }
 
-// which lists the secrets that are due now, or all that rotate.
-func (a *app) which(ctx context.Context, due bool) ([]string, error) {
-	now := time.Now()
-	var names []string
+// task is one secret to rotate, and how.
+type task struct {
+	name string
+	o    rotator.Options
+}
+
+// which lists the secrets that are due now, or all that rotate. What is
+// unfinished has no window to mind, and so it is finished and nothing new begun.
+func (a *app) which(ctx context.Context, due bool, o rotator.Options) ([]task, error) {
+	var tasks []task
 	err := a.svc.Rotations(ctx, func(r service.RotationStatus) error {
 		if !due && (r.Enabled || r.Unfinished) && !r.Paused {
-			names = append(names, r.Name)
+			tasks = append(tasks, task{r.Name, o})
 		}
-		if due && !r.At.IsZero() && !r.At.After(now) {
-			names = append(names, r.Name)
+		// The time is asked for here: what is due at once is due since r was read.
+		if due && !r.At.IsZero() && !r.At.After(time.Now()) {
+			t := task{r.Name, o}
+			t.o.ResumeOnly = r.Unfinished
+			tasks = append(tasks, t)
 		}
 		return nil
 	})
-	return names, err
+	return tasks, err
 }
 
 func unique(names []string) []string {
@@ -115,18 +127,19 @@ type rotation struct {
 
 // rotateAll rotates several secrets, as many at a time as one server may get,
 // and returns the worst exit code.
-func rotateAll(ctx context.Context, a *app, names []string, o rotator.Options, asJSON bool, out, progress io.Writer) error {
+func rotateAll(ctx context.Context, a *app, tasks []task, asJSON bool, out, progress io.Writer) error {
 	show := &stepPrinter{w: progress}
-	o.Report = show.event
 	a.runner.Notify = func(_ string, err error, wait time.Duration) {
 		show.line("%v; next try in %v", err, wait.Round(time.Millisecond))
 	}
-	results := make([]rotation, len(names))
+	results := make([]rotation, len(tasks))
 	var group errgroup.Group
 	group.SetLimit(max(1, a.cfg.Scheduler.PerTarget))
-	for i, name := range names {
+	for i, t := range tasks {
+		t.o.Report = show.event
 		group.Go(func() error {
-			res, err := a.runner.UntilDone(ctx, name, o)
+			name := t.name
+			res, err := a.runner.UntilDone(ctx, name, t.o)
 			r := rotation{Name: name, Outcome: res.Outcome, VersionID: res.Version, Seconds: res.Took.Seconds()}
 			if err != nil {
 				r.Outcome, r.Error, r.Kind, r.ExitCode = "failed", secrets.At(err, name, "", "").Error(), secrets.KindOf(err).String(), codeOf(err)
@@ -147,7 +160,7 @@ func rotateAll(ctx context.Context, a *app, names []string, o rotator.Options, a
 		if err := printJSON(out, results); err != nil {
 			return failed(err)
 		}
-	} else if len(names) == 0 {
+	} else if len(tasks) == 0 {
 		fmt.Fprintln(out, "Nothing to rotate.")
 	}
 	if code != exitDone {

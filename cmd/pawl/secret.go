@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -141,8 +143,8 @@ func newSecretDescribe(g *globals) *cobra.Command {
 				for _, t := range d.Tags {
 					rows = append(rows, []string{"tag " + t.Key, t.Value})
 				}
-				for id, labels := range d.VersionIDsToStages {
-					rows = append(rows, []string{"version " + id, strings.Join(labels, ", ")})
+				for _, id := range slices.Sorted(maps.Keys(d.VersionIDsToStages)) {
+					rows = append(rows, []string{"version " + id, strings.Join(d.VersionIDsToStages[id], ", ")})
 				}
 				return table(cmd.OutOrStdout(), rows)
 			})

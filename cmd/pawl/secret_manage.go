@@ -8,12 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
 )
 
 func newSecretStage(g *globals) *cobra.Command {
 	var in service.UpdateSecretVersionStageInput
-	var remove bool
+	var remove, asJSON bool
 	c := &cobra.Command{
 		Use:   "stage NAME LABEL",
 		Short: "Move a staging label to a version, or take it off",
@@ -42,12 +43,16 @@ no server for it: the version must hold what the server knows.`,
 						}
 					}
 					if remove && in.RemoveFromVersionID == "" {
-						return fmt.Errorf("secret %q: no version carries the label %s", d.Name, in.VersionStage)
+						return secrets.At(secrets.Errorf(secrets.Invalid, "no version carries the label %s", in.VersionStage).
+							WithHint("see which there are: pawl secret versions %s", d.Name), d.Name, "", "")
 					}
 				}
 				out, err := a.svc.UpdateSecretVersionStage(ctx, in)
 				if err != nil {
 					return err
+				}
+				if asJSON {
+					return printJSON(cmd.OutOrStdout(), out)
 				}
 				if remove {
 					fmt.Fprintf(cmd.OutOrStdout(), "Took %s off version %s of %s.\n", in.VersionStage, in.RemoveFromVersionID, out.Name)
@@ -61,6 +66,7 @@ no server for it: the version must hold what the server knows.`,
 	c.Flags().StringVar(&in.MoveToVersionID, "to", "", "version to put the label on")
 	c.Flags().StringVar(&in.RemoveFromVersionID, "from", "", "version that must have it now (default: whichever has it)")
 	c.Flags().BoolVar(&remove, "remove", false, "take the label off")
+	jsonFlag(c, &asJSON)
 	return c
 }
 
@@ -77,6 +83,9 @@ func newSecretDelete(g *globals) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in.SecretID = args[0]
 			if cmd.Flags().Changed("recovery-days") {
+				if days < service.MinRecoveryDays || days > service.MaxRecoveryDays {
+					return usage(fmt.Errorf("--recovery-days %d is not from %d to %d", days, service.MinRecoveryDays, service.MaxRecoveryDays))
+				}
 				in.RecoveryWindowInDays = &days
 			}
 			return withService(g, cmd, func(ctx context.Context, a *app) error {
@@ -96,14 +105,16 @@ func newSecretDelete(g *globals) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().Int64Var(&days, "recovery-days", 30, "days until it is gone, 7 to 30")
+	c.Flags().Int64Var(&days, "recovery-days", service.DefaultRecoveryDays, "days until it is gone, 7 to 30")
 	c.Flags().BoolVar(&in.ForceDeleteWithoutRecovery, "force", false, "delete at once, without a way back")
+	c.MarkFlagsMutuallyExclusive("recovery-days", "force")
 	jsonFlag(c, &asJSON)
 	return c
 }
 
 func newSecretRestore(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	c := &cobra.Command{
 		Use:     "restore NAME",
 		Short:   "Bring back a secret that is scheduled for deletion",
 		Example: "  pawl secret restore prod/old",
@@ -111,17 +122,24 @@ func newSecretRestore(g *globals) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withService(g, cmd, func(ctx context.Context, a *app) error {
 				out, err := a.svc.RestoreSecret(ctx, service.RestoreSecretInput{SecretID: args[0]})
-				if err == nil {
-					fmt.Fprintf(cmd.OutOrStdout(), "Restored %s.\n", out.Name)
+				if err != nil {
+					return err
 				}
-				return err
+				if asJSON {
+					return printJSON(cmd.OutOrStdout(), out)
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "Restored %s.\n", out.Name)
+				return nil
 			})
 		},
 	}
+	jsonFlag(c, &asJSON)
+	return c
 }
 
 func newSecretTag(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool // nothing is printed either way: AWS answers with nothing too
+	c := &cobra.Command{
 		Use:     "tag NAME KEY=VALUE…",
 		Short:   "Set tags on a secret",
 		Example: "  pawl secret tag prod/app team=shop tier=1",
@@ -136,10 +154,13 @@ func newSecretTag(g *globals) *cobra.Command {
 			})
 		},
 	}
+	jsonFlag(c, &asJSON)
+	return c
 }
 
 func newSecretUntag(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool // nothing is printed either way: AWS answers with nothing too
+	c := &cobra.Command{
 		Use:     "untag NAME KEY…",
 		Short:   "Take tags off a secret",
 		Example: "  pawl secret untag prod/app tier",
@@ -150,6 +171,8 @@ func newSecretUntag(g *globals) *cobra.Command {
 			})
 		},
 	}
+	jsonFlag(c, &asJSON)
+	return c
 }
 
 func parseTags(args []string) ([]service.Tag, error) {

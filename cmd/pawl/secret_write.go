@@ -76,6 +76,16 @@ func (d *databaseFlags) register(c *cobra.Command) {
 	c.MarkFlagsRequiredTogether("engine", "host", "username")
 }
 
+// complete refuses parts of a login without its engine: they would be dropped.
+func (d *databaseFlags) complete(cmd *cobra.Command) error {
+	for _, name := range []string{"port", "dbname", "masterarn", "password-stdin"} {
+		if cmd.Flags().Changed(name) && d.engine == "" {
+			return usage(fmt.Errorf("--%s goes with --engine, --host and --username", name))
+		}
+	}
+	return nil
+}
+
 // read asks for the password without echo and builds the secret's JSON.
 func (d *databaseFlags) read(cmd *cobra.Command) (secrets.Value, error) {
 	if _, err := registry().Lookup(d.engine); err != nil {
@@ -136,6 +146,9 @@ arguments show in the process list.`,
 			in.Name = args[0]
 			if err := secrets.ValidateName(in.Name); err != nil {
 				return usage(err)
+			}
+			if err := d.complete(cmd); err != nil {
+				return err
 			}
 			var err error
 			if in.Tags, err = parseTags(tags); err != nil {

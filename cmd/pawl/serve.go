@@ -41,6 +41,10 @@ SIGHUP reads the configuration again; a bad file is refused, and the old one sta
 
 // serve runs the daemon until ctx ends.
 func (a *app) serve(ctx context.Context) error {
+	// Before anything else: until then a SIGHUP ends the program.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	if err := a.declareAndLog(ctx); err != nil {
 		return failed(err)
 	}
@@ -59,9 +63,6 @@ func (a *app) serve(ctx context.Context) error {
 	defer health.Close()
 	a.log.Info("pawl serves", "config", a.cfg.Path, "store", a.cfg.Store.SQLite.Path, "declared", len(a.cfg.Secrets))
 
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	for {
 		select {
 		case <-hup:
@@ -85,6 +86,9 @@ func (a *app) serve(ctx context.Context) error {
 // daemon goes on with the old one.
 func (a *app) reload(ctx context.Context, sched *scheduler.Scheduler) {
 	cfg, err := config.Load(a.cfg.Path)
+	if err == nil {
+		err = cfg.CheckEngines(registry().Names())
+	}
 	if err != nil {
 		a.log.Error("the configuration was not read again; the old one stays", "error", err)
 		return

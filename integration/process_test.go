@@ -1,0 +1,310 @@
+package integration_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pawlhq/pawl/integration/servers"
+	"github.com/pawlhq/pawl/integration/workload"
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/service"
+)
+
+// TestDaemonAndTenCommands: a daemon that rotates each second and ten commands
+// at once on every secret. A command rotates, or finds that somebody else is at
+// it; nothing is left half done, and every secret works.
+func TestDaemonAndTenCommands(t *testing.T) {
+	db := database(t, servers.Postgres15, "ten")
+	s := newSite(t, `
+scheduler: {minimum_interval: 1s}
+secrets:
+  - {name: self, schedule: rate(1 second)}
+  - {name: super, schedule: rate(1 second), superuser: root}
+  - {name: alternating, schedule: rate(1 second), strategy: alternating-users, superuser: root}
+`)
+	names := []string{"self", "super", "alternating"}
+	s.create("root", db.Superuser().Value())
+	for _, name := range names {
+		s.create(name, user(t, db, "ten_"+name).Value())
+	}
+	daemon := s.serve()
+	s.waitAll(names...)
+
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	codes := map[int]int{}
+	promised := map[string][]string{}
+	for _, name := range names {
+		for range 10 {
+			wg.Go(func() {
+				r := s.cli("rotate", name)
+				mu.Lock()
+				defer mu.Unlock()
+				codes[r.code]++
+				if r.code != 0 && r.code != 4 {
+					t.Errorf("rotate %s: exit code %d: %s", name, r.code, r.err)
+				}
+				if id, _ := acknowledgedBy(r.out); id != "" {
+					promised[name] = append(promised[name], id)
+				} else if r.code == 0 {
+					t.Errorf("exit code 0 acknowledges nothing: %q", r.out)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	t.Logf("exit codes: %v", codes)
+	if codes[0] == 0 {
+		t.Error("no command rotated anything")
+	}
+	s.waitAll(names...) // the daemon goes on
+	daemon.stop()
+	s.rest(names...)
+	for _, name := range names {
+		s.keeps(name, promised[name]...)
+		if err := db.Login(t.Context(), s.current(name)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// keeps checks that versions that were acknowledged are still there, and that
+// AWSCURRENT is none from before them.
+func (s *site) keeps(name string, acknowledged ...string) {
+	s.t.Helper()
+	all := s.allVersions(name)
+	current := slices.Index(all, s.holder(name, secrets.Current))
+	for _, id := range acknowledged {
+		switch at := slices.Index(all, id); {
+		case at < 0:
+			s.t.Errorf("%s: the acknowledged version %s is lost", name, id)
+		case at > current:
+			s.t.Errorf("%s: AWSCURRENT is older than the acknowledged version %s", name, id)
+		}
+	}
+}
+
+// known reports which of AWSCURRENT and AWSPENDING the server accepts. The
+// server may still be at the statement of a process that was killed, so that a
+// single user's pair is asked for until one of them is accepted.
+func (s *site) known(db *workload.Database, name string) (current, pending bool) {
+	s.t.Helper()
+	accepts := func(stage string) bool {
+		c, err := s.get(s.t.Context(), name, stage)
+		if secrets.CodeOf(err) == "ResourceNotFoundException" {
+			return false
+		}
+		if err == nil {
+			err = db.Login(s.t.Context(), c)
+		}
+		if err != nil && !workload.Refused(err) {
+			s.t.Fatalf("%s, %s: %v", name, stage, err)
+		}
+		return err == nil
+	}
+	until(s.t, "one of AWSCURRENT and AWSPENDING to log in at "+name, func() bool {
+		current, pending = accepts(secrets.Current), accepts(secrets.Pending)
+		return current || pending
+	})
+	return current, pending
+}
+
+// kills counts in which phase of a rotation a kill landed.
+type kills struct{ before, created, set, promoted int }
+
+func (k *kills) String() string {
+	return fmt.Sprintf("%d before a value was stored, %d after that and before set, %d after set, %d after the promotion",
+		k.before, k.created, k.set, k.promoted)
+}
+
+// count looks at what a kill left behind.
+func (k *kills) count(s *site, db *workload.Database, name, was string, holds bool) {
+	s.t.Helper()
+	current, pending := s.known(db, name)
+	if holds && !current {
+		s.t.Errorf("%s: AWSCURRENT does not log in after a kill", name)
+	}
+	switch {
+	case s.holder(name, secrets.Pending) != "" && pending:
+		k.set++
+	case s.holder(name, secrets.Pending) != "":
+		k.created++
+	case s.holder(name, secrets.Current) != was:
+		k.promoted++
+	default:
+		k.before++
+	}
+}
+
+// TestRotateKilled kills `pawl rotate` again and again at a random instant of a
+// rotation. The next one starts at once and finishes what was left; nothing that
+// was acknowledged is lost, and no password either.
+func TestRotateKilled(t *testing.T) {
+	for _, way := range []struct {
+		name, lines string
+		kind        servers.Kind
+		holds       bool // AWSCURRENT works throughout
+	}{
+		{"postgres/single-user", "", servers.Postgres15, false},
+		{"postgres/alternating-users", ", strategy: alternating-users, superuser: root", servers.Postgres15, true},
+		{"mariadb/alternating-users", ", strategy: alternating-users, superuser: root", servers.MariaDB, true},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			suffix := "_single"
+			if way.holds {
+				suffix = "_alternating"
+			}
+			db := database(t, way.kind, "killed"+suffix)
+			s := newSite(t, "secrets:\n  - {name: app"+way.lines+"}\n")
+			s.create("root", db.Superuser().Value())
+			s.create("app", user(t, db, "killed"+suffix).Value())
+			var promised []string
+			// rotate returns how long the program took, and the rotation in it.
+			rotate := func() (whole, steps time.Duration) {
+				t.Helper()
+				began := time.Now()
+				r := s.cli("rotate", "app")
+				whole = time.Since(began)
+				id, steps := acknowledgedBy(r.out)
+				if r.code != 0 || id == "" {
+					t.Fatalf("exit code %d: %s%s", r.code, r.out, r.err)
+				}
+				if whole > 10*time.Second {
+					t.Errorf("it waited %v for a process that is dead", whole)
+				}
+				promised = append(promised, id)
+				return whole, steps
+			}
+			rotate() // the first one of alternating users makes the clone
+			var whole, steps time.Duration
+			for range 3 {
+				w, s := rotate()
+				whole, steps = max(whole, w), max(steps, s)
+			}
+
+			var landed kills
+			for round := range 40 {
+				was := s.holder("app", secrets.Current)
+				p := s.start("rotate", "app")
+				// At any instant of the program, and of the rotation alone.
+				delay := rand.N(whole)
+				if round%2 == 1 {
+					p.begun()
+					delay = rand.N(steps)
+				}
+				select {
+				case <-time.After(delay):
+				case <-p.ended:
+				}
+				p.kill()
+				if id, _ := acknowledgedBy(p.out.String()); id != "" {
+					promised = append(promised, id)
+				}
+				landed.count(s, db, "app", was, way.holds)
+				s.keeps("app", promised...)
+				rotate()
+				s.atRest("app")
+				if err := db.Login(t.Context(), s.current("app")); err != nil {
+					t.Fatalf("after the next rotation: %v", err)
+				}
+			}
+			s.keeps("app", promised...)
+			t.Logf("the program takes %v, the rotation in it %v; kills: %v", whole.Round(time.Millisecond), steps, &landed)
+			if landed.created+landed.set == 0 {
+				t.Error("no kill landed within a rotation: this run shows nothing")
+			}
+		})
+	}
+}
+
+// TestServeKilled kills the daemon again and again while secrets rotate. Started
+// again it resumes by itself.
+func TestServeKilled(t *testing.T) {
+	db := database(t, servers.Postgres15, "serve_killed")
+	lines := "scheduler: {minimum_interval: 1s}\nsecrets:\n"
+	var names []string
+	for i := range 3 {
+		single, both := fmt.Sprintf("single%d", i), fmt.Sprintf("alternating%d", i)
+		names = append(names, single, both)
+		lines += fmt.Sprintf("  - {name: %s, schedule: rate(1 second)}\n", single) +
+			fmt.Sprintf("  - {name: %s, schedule: rate(1 second), strategy: alternating-users, superuser: root}\n", both)
+	}
+	s := newSite(t, lines)
+	s.create("root", db.Superuser().Value())
+	for _, name := range names {
+		s.create(name, user(t, db, "sk_"+name).Value())
+	}
+	alternating := func(name string) bool { return name[0] == 'a' }
+
+	due := func() {
+		t.Helper()
+		until(t, "half of them to be due", func() bool {
+			n := 0
+			err := s.svc.Rotations(t.Context(), func(r service.RotationStatus) error {
+				if !r.At.IsZero() && !r.At.After(time.Now()) {
+					n++
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n >= len(names)/2
+		})
+	}
+
+	// How long a start takes until those that are due have rotated.
+	s.declareFile()
+	due()
+	began := time.Now()
+	daemon := s.start("serve")
+	until(t, "them to rotate", func() bool {
+		return strings.Count(daemon.err.String(), "rotation finished") >= len(names)/2
+	})
+	took := time.Since(began)
+	daemon.kill()
+
+	var landed kills
+	resumed := 0
+	for range 40 {
+		due()
+		was := map[string]string{}
+		open := false
+		for _, name := range names {
+			was[name] = s.holder(name, secrets.Current)
+			open = open || s.holder(name, secrets.Pending) != ""
+		}
+		daemon = s.start("serve")
+		select {
+		case <-time.After(rand.N(took)):
+		case <-daemon.ended:
+			t.Fatalf("the daemon ended: %s", daemon.err)
+		}
+		daemon.kill()
+		if open {
+			resumed++
+		}
+		for _, name := range names {
+			landed.count(s, db, name, was[name], alternating(name))
+		}
+	}
+	t.Logf("within %v; kills, by secret: %v; %d starts had something to resume", took.Round(time.Millisecond), &landed, resumed)
+	if resumed == 0 {
+		t.Error("no kill left anything to resume: this run shows nothing")
+	}
+
+	daemon = s.serve()
+	s.waitAll(names...)
+	daemon.stop()
+	s.rest(names...)
+	for _, name := range names {
+		if err := db.Login(t.Context(), s.current(name)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
