@@ -15,6 +15,7 @@ import (
 
 	"github.com/pawlhq/pawl/rotator"
 	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/service"
 )
 
 // saveTimeout bounds the saving of a failure's record after the run.
@@ -152,14 +153,31 @@ func cutOff(ctx context.Context, err error) bool {
 // The error keeps the kind of what really went wrong: when time runs out it is
 // the last one that was more than "time ran out".
 func (r *Runner) UntilDone(ctx context.Context, id string, o rotator.Options) (rotator.Result, error) {
+	return r.untilDone(ctx, id, func(secrets.Rotation) (rotator.Options, bool) { return o, true })
+}
+
+// DueUntilDone is UntilDone for a secret that was seen due. Where somebody else
+// rotated, tried or paused it since, nothing is done: AtRest.
+func (r *Runner) DueUntilDone(ctx context.Context, d service.Due, o rotator.Options) (rotator.Result, error) {
+	first := true
+	return r.untilDone(ctx, d.ARN.String(), func(now secrets.Rotation) (rotator.Options, bool) {
+		ok := !first || stillDue(d, now, r.Rotator.Clock.Now())
+		first = false
+		return o, ok
+	})
+}
+
+func (r *Runner) untilDone(ctx context.Context, id string, decide func(secrets.Rotation) (rotator.Options, bool)) (rotator.Result, error) {
 	var (
 		last         error
 		tries, moved int
 		final        bool
 	)
 	res, err := backoff.RetryNotifyWithTimerAndData(func() (rotator.Result, error) {
-		a := r.once(ctx, id, func(secrets.Rotation) (rotator.Options, bool) { return o, true })
+		a := r.once(ctx, id, decide)
 		switch {
+		case a.skipped:
+			return rotator.Result{Outcome: rotator.AtRest}, nil
 		case a.err == nil:
 			return a.result, nil
 		case last != nil && cutOff(ctx, a.err):

@@ -331,3 +331,36 @@ func TestUntilDoneKeepsTheRealError(t *testing.T) {
 		}
 	})
 }
+
+// TestDueUntilDone: what a daemon rotated between the look at the plan and the
+// claim is not rotated a second time.
+func TestDueUntilDone(t *testing.T) {
+	w := one(t)
+	w.clock.Advance(5 * time.Hour)
+	now := w.clock.Now()
+	w.clock.Advance(10 * time.Minute) // into the hour's window, past the jitter
+	var d service.Due
+	for d.At.IsZero() {
+		due, err := w.runner.Plan.Due(t.Context(), w.clock.Now(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(due) == 1 && !due[0].At.After(w.clock.Now()) {
+			d = due[0]
+		} else if w.clock.Now().Sub(now) > 48*time.Hour {
+			t.Fatal("it never is due")
+		}
+		w.clock.Advance(time.Minute)
+	}
+	res, err := w.runner.DueUntilDone(t.Context(), d, rotator.Options{})
+	if err != nil || res.Outcome != rotator.Rotated {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	res, err = w.runner.DueUntilDone(t.Context(), d, rotator.Options{})
+	if err != nil || res.Outcome != rotator.AtRest {
+		t.Fatalf("the second: %+v, %v", res, err)
+	}
+	if n := w.servers.sets["app"]; n != 1 {
+		t.Errorf("set %d times", n)
+	}
+}

@@ -89,8 +89,8 @@ func (e *Error) Error() string {
 		b.WriteString(e.Kind.String())
 	}
 	if e.Hint != "" {
-		b.WriteString("; ")
-		b.WriteString(e.Hint)
+		// AWS's texts are whole sentences.
+		return strings.TrimSuffix(b.String(), ".") + "; " + e.Hint
 	}
 	return b.String()
 }

@@ -58,7 +58,7 @@ nothing.`,
 			}
 			var tasks []task
 			for _, name := range unique(args) {
-				tasks = append(tasks, task{name, o})
+				tasks = append(tasks, task{name: name, o: o})
 			}
 			if due || all {
 				if tasks, err = a.which(ctx, due, o); err != nil {
@@ -80,6 +80,7 @@ nothing.`,
 // task is one secret to rotate, and how.
 type task struct {
 	name string
+	due  *service.Due // as it was seen due; nil = whatever the schedule says
 	o    rotator.Options
 }
 
@@ -89,11 +90,11 @@ func (a *app) which(ctx context.Context, due bool, o rotator.Options) ([]task, e
 	var tasks []task
 	err := a.svc.Rotations(ctx, func(r service.RotationStatus) error {
 		if !due && (r.Enabled || r.Unfinished) && !r.Paused {
-			tasks = append(tasks, task{r.Name, o})
+			tasks = append(tasks, task{name: r.Name, o: o})
 		}
 		// The time is asked for here: what is due at once is due since r was read.
 		if due && !r.At.IsZero() && !r.At.After(time.Now()) {
-			t := task{r.Name, o}
+			t := task{r.Name, &service.Due{ARN: r.ARN, Unfinished: r.Unfinished, At: r.At, Window: r.Window}, o}
 			t.o.ResumeOnly = r.Unfinished
 			tasks = append(tasks, t)
 		}
@@ -102,12 +103,17 @@ func (a *app) which(ctx context.Context, due bool, o rotator.Options) ([]task, e
 	return tasks, err
 }
 
+// unique drops what names the same secret again, be it by name or by ARN.
 func unique(names []string) []string {
 	seen := map[string]bool{}
 	var out []string
 	for _, n := range names {
-		if !seen[n] {
-			seen[n] = true
+		id, err := secrets.ParseID(n)
+		if err != nil {
+			id.ARN.Name = n // it will be told that there is no such secret
+		}
+		if !seen[id.ARN.Name] {
+			seen[id.ARN.Name] = true
 			out = append(out, n)
 		}
 	}
@@ -139,7 +145,13 @@ func rotateAll(ctx context.Context, a *app, tasks []task, asJSON bool, out, prog
 		t.o.Report = show.event
 		group.Go(func() error {
 			name := t.name
-			res, err := a.runner.UntilDone(ctx, name, t.o)
+			var res rotator.Result
+			var err error
+			if t.due != nil {
+				res, err = a.runner.DueUntilDone(ctx, *t.due, t.o)
+			} else {
+				res, err = a.runner.UntilDone(ctx, name, t.o)
+			}
 			r := rotation{Name: name, Outcome: res.Outcome, VersionID: res.Version, Seconds: res.Took.Seconds()}
 			if err != nil {
 				r.Outcome, r.Error, r.Kind, r.ExitCode = "failed", secrets.At(err, name, "", "").Error(), secrets.KindOf(err).String(), codeOf(err)
