@@ -41,37 +41,61 @@ func (r *stored) version(id string) *storedVersion {
 	return nil
 }
 
-// selectColumns is what collect reads: one row per version, and one for a
-// secret that has none.
-var selectColumns = "s.id, s." + strings.Join(secretColumns, ", s.") +
-	", v.id, v." + strings.Join(versionColumns, ", v.") + ", v.sealed IS NOT NULL"
+// selection reads some secrets with their versions, by two statements of one
+// transaction: joined, every version's row would carry the secret's columns.
+type selection struct{ secrets, versions string }
 
-// collect reads rows of selectColumns in which a secret's rows are neighbours.
-func collect(rows *sql.Rows) ([]stored, error) {
+// selecting makes a selection of the secrets that from names: "FROM secrets
+// WHERE …", with the order and limit that the result shall have.
+func selecting(from string) selection {
+	return selection{
+		secrets: "SELECT id, " + strings.Join(secretColumns, ", ") + " " + from,
+		versions: "SELECT secret_id, id, " + strings.Join(versionColumns, ", ") +
+			", sealed IS NOT NULL FROM versions WHERE secret_id IN (SELECT id " + from + ") ORDER BY secret_id, seq",
+	}
+}
+
+// read runs the selection; query runs one of its statements.
+func (q selection) read(query func(statement string) (*sql.Rows, error)) ([]stored, error) {
+	var out []stored
+	at := map[int64]int{}
+	err := each(query, q.secrets, 1+len(secretColumns), func(v []any) {
+		at[v[0].(int64)] = len(out)
+		out = append(out, stored{id: v[0].(int64), cols: append([]any(nil), v[1:]...)})
+	})
+	if err != nil || len(out) == 0 {
+		return nil, err
+	}
+	nv := len(versionColumns)
+	err = each(query, q.versions, 2+nv+1, func(v []any) {
+		r := &out[at[v[0].(int64)]]
+		r.versions = append(r.versions, storedVersion{
+			id: v[1].(string), cols: append([]any(nil), v[2:2+nv]...), filled: v[2+nv].(int64) == 1,
+		})
+	})
+	return out, err
+}
+
+// each calls visit with the values of every row, which are overwritten by the
+// next.
+func each(query func(string) (*sql.Rows, error), statement string, columns int, visit func([]any)) error {
+	rows, err := query(statement)
+	if err != nil {
+		return err
+	}
 	defer rows.Close()
-	ns, nv := len(secretColumns), len(versionColumns)
-	vals := make([]any, 1+ns+1+nv+1)
-	dest := make([]any, len(vals))
+	vals := make([]any, columns)
+	dest := make([]any, columns)
 	for i := range vals {
 		dest[i] = &vals[i]
 	}
-	var out []stored
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
-			return nil, err
+			return err
 		}
-		id := vals[0].(int64)
-		if len(out) == 0 || out[len(out)-1].id != id {
-			out = append(out, stored{id: id, cols: append([]any(nil), vals[1:1+ns]...)})
-		}
-		if v := vals[1+ns:]; v[0] != nil {
-			r := &out[len(out)-1]
-			r.versions = append(r.versions, storedVersion{
-				id: v[0].(string), cols: append([]any(nil), v[1:1+nv]...), filled: v[1+nv].(int64) == 1,
-			})
-		}
+		visit(vals)
 	}
-	return out, rows.Err()
+	return rows.Err()
 }
 
 // decode makes the record that r is. An error means that the database holds

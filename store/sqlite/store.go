@@ -57,17 +57,11 @@ func (s *Store) Close() error {
 	return s.closed
 }
 
-// The queries of readers. Each is one statement, so what it returns is one
-// snapshot.
+// What readers select.
 var (
-	findQuery = "SELECT " + selectColumns + ` FROM secrets s LEFT JOIN versions v ON v.secret_id = s.id
-		WHERE s.account = ? AND s.region = ? AND s.name = ? ORDER BY v.seq`
-	listQuery = "SELECT " + selectColumns + ` FROM (
-			SELECT * FROM secrets WHERE account = ? AND region = ? AND name > ? ORDER BY name LIMIT ?
-		) s LEFT JOIN versions v ON v.secret_id = s.id ORDER BY s.name, v.seq`
-	dueQuery = "SELECT " + selectColumns + ` FROM (
-			SELECT * FROM secrets WHERE due_at <= ? ORDER BY due_at, name, id LIMIT ?
-		) s LEFT JOIN versions v ON v.secret_id = s.id ORDER BY s.due_at, s.name, s.id, v.seq`
+	findQuery = selecting("FROM secrets WHERE account = ? AND region = ? AND name = ?")
+	listQuery = selecting("FROM secrets WHERE account = ? AND region = ? AND name > ? ORDER BY name LIMIT ?")
+	dueQuery  = selecting("FROM secrets WHERE due_at <= ? ORDER BY due_at, name, id LIMIT ?")
 )
 
 const (
@@ -82,7 +76,8 @@ const (
 
 func (s *Store) prepareQueries(ctx context.Context) error {
 	s.queries = make(map[string]*sql.Stmt)
-	for _, q := range []string{findQuery, listQuery, dueQuery, valueQuery, idQuery, purgeableQuery} {
+	for _, q := range []string{findQuery.secrets, findQuery.versions, listQuery.secrets, listQuery.versions,
+		dueQuery.secrets, dueQuery.versions, valueQuery, idQuery, purgeableQuery} {
 		stmt, err := s.readers.PrepareContext(ctx, q)
 		if err != nil {
 			return err
@@ -115,12 +110,16 @@ func (s *Store) Due(ctx context.Context, before time.Time, n int) ([]*service.Se
 	return s.records(ctx, dueQuery, before.UnixMicro(), max(n, 0))
 }
 
-func (s *Store) records(ctx context.Context, query string, args ...any) ([]*service.Secret, error) {
-	rows, err := s.queries[query].QueryContext(ctx, args...)
+// records reads a selection as it is at one moment.
+func (s *Store) records(ctx context.Context, q selection, args ...any) ([]*service.Secret, error) {
+	tx, err := s.readers.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, classify(s.path, err)
 	}
-	found, err := collect(rows)
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	found, err := q.read(func(statement string) (*sql.Rows, error) {
+		return tx.StmtContext(ctx, s.queries[statement]).QueryContext(ctx, args...)
+	})
 	if err != nil {
 		return nil, classify(s.path, err)
 	}

@@ -225,15 +225,13 @@ func (w *writerConn) run(query string) error {
 
 // read returns the secret with exactly this ARN.
 func (w *writerConn) read(a secrets.ARN) (*stored, error) {
-	stmt, err := w.prepare(findQuery)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := stmt.Query(a.Account, a.Region, a.Name)
-	if err != nil {
-		return nil, classify(w.path, err)
-	}
-	found, err := collect(rows)
+	found, err := findQuery.read(func(statement string) (*sql.Rows, error) {
+		stmt, err := w.prepare(statement)
+		if err != nil {
+			return nil, err
+		}
+		return stmt.Query(a.Account, a.Region, a.Name)
+	})
 	if err != nil {
 		return nil, classify(w.path, err)
 	}
