@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pawlhq/pawl/integration/servers"
+	"github.com/pawlhq/pawl/integration/servers/servertest"
 )
 
 // cut is how a proxy breaks a connection at a statement.
@@ -26,7 +27,7 @@ type proxy struct {
 	port int
 
 	mu     sync.Mutex
-	target string
+	target *servers.Server
 	logins int
 	said   bytes.Buffer
 	cut    cut // for the next such statement, once
@@ -35,22 +36,8 @@ type proxy struct {
 // newProxy starts a proxy to a server; it ends with the test.
 func newProxy(t testing.TB, s *servers.Server) *proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{port: l.Addr().(*net.TCPAddr).Port}
-	p.to(s)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go p.serve(client)
-		}
-	}()
+	p := &proxy{target: s}
+	p.port = servertest.Proxy(t, p.admit, p.serve)
 	return p
 }
 
@@ -60,7 +47,15 @@ func (p *proxy) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Ito
 func (p *proxy) to(s *servers.Server) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.target = net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+	p.target = s
+}
+
+// admit counts a connection and says where it goes.
+func (p *proxy) admit() *servers.Server {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logins++
+	return p.target
 }
 
 // cutNext arms the proxy.
@@ -88,17 +83,7 @@ func setsPassword(packet []byte) bool {
 	return false
 }
 
-func (p *proxy) serve(client net.Conn) {
-	defer client.Close()
-	p.mu.Lock()
-	p.logins++
-	target := p.target
-	p.mu.Unlock()
-	server, err := net.Dial("tcp", target)
-	if err != nil {
-		return
-	}
-	defer server.Close()
+func (p *proxy) serve(client, server net.Conn) {
 	deaf := make(chan struct{})
 	go func() {
 		defer client.Close()

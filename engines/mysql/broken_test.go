@@ -5,69 +5,39 @@ import (
 	"context"
 	"io"
 	"net"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/pawlhq/pawl/engines"
+	"github.com/pawlhq/pawl/integration/servers"
+	"github.com/pawlhq/pawl/integration/servers/servertest"
 	"github.com/pawlhq/pawl/secrets"
 )
 
-// proxy stands between a session and its server and, when the client sends a
-// statement that changes a password, does something to it.
-type proxy struct {
-	net.Listener
-	to string
-	on func(client, server net.Conn, packet []byte)
-}
-
+// startProxy stands between a session and its server and, when the client sends
+// a statement that changes a password, lets on do something to it instead.
 func startProxy(t *testing.T, r *rig, on func(client, server net.Conn, packet []byte)) engines.Endpoint {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	p := &proxy{l, net.JoinHostPort(r.Host, strconv.Itoa(r.Port)), on}
-	go p.serve()
 	at := r.endpoint()
-	at.Port = l.Addr().(*net.TCPAddr).Port
+	at.Port = servertest.Proxy(t, func() *servers.Server { return r.Server }, func(client, server net.Conn) {
+		go io.Copy(client, server)
+		buffer := make([]byte, 64<<10)
+		for {
+			n, err := client.Read(buffer)
+			if err != nil {
+				return
+			}
+			packet := buffer[:n]
+			if bytes.Contains(packet, []byte("ALTER USER")) || bytes.Contains(packet, []byte("SET PASSWORD")) {
+				on(client, server, packet)
+				continue
+			}
+			if _, err := server.Write(packet); err != nil {
+				return
+			}
+		}
+	})
 	return at
-}
-
-func (p *proxy) serve() {
-	for {
-		client, err := p.Accept()
-		if err != nil {
-			return
-		}
-		go p.relay(client)
-	}
-}
-
-func (p *proxy) relay(client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial("tcp", p.to)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	go io.Copy(client, server)
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := client.Read(buffer)
-		if err != nil {
-			return
-		}
-		packet := buffer[:n]
-		if bytes.Contains(packet, []byte("ALTER USER")) || bytes.Contains(packet, []byte("SET PASSWORD")) {
-			p.on(client, server, packet)
-			continue
-		}
-		if _, err := server.Write(packet); err != nil {
-			return
-		}
-	}
 }
 
 // Whatever breaks after the change was sent leaves it unknown whether it was

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"io"
 	"net"
-	"strconv"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pawlhq/pawl/integration/servers"
+	"github.com/pawlhq/pawl/integration/servers/servertest"
 )
 
 // intercept decides about one message of the client: drop keeps it from the
@@ -96,27 +96,5 @@ func newCutter(t *testing.T, s *servers.Server, word string) int {
 
 func serveProxy(t *testing.T, s *servers.Server, serve func(client, server net.Conn)) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer client.Close()
-				server, err := net.Dial("tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
-				if err != nil {
-					return
-				}
-				defer server.Close()
-				serve(client, server)
-			}()
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port
+	return servertest.Proxy(t, func() *servers.Server { return s }, serve)
 }
