@@ -19,9 +19,10 @@ demo: build ## Watch a real PostgreSQL's passwords rotate while an application l
 test: servers ## Install missing test servers and run every test with the race detector
 	$(GO) test -race -timeout 12m ./...
 
-bench: build ## Rotations a second beside a bare driver doing the same logins and statements
+bench: build ## Rotations a second beside a bare driver's same logins and statements; start-up; memory
 	@scripts/servers.sh postgres15
 	$(GO) test -run '^$$' -bench Rotations -benchtime 1x -timeout 20m ./integration/
+	$(GO) test -run 'TestStartUp|TestIdleMemory' -v ./integration/ | grep -E 'exec to|resident|^(ok|FAIL)'
 
 lint: ## gofmt, go vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { echo 'gofmt would change:'; gofmt -l .; exit 1; }

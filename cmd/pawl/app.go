@@ -117,6 +117,10 @@ func (a *app) declare(ctx context.Context) (service.DeclareReport, error) {
 	for _, s := range a.cfg.Secrets {
 		ds = append(ds, service.Declaration{Name: s.Name, Rules: s.Rules, Source: s.Source()})
 	}
+	slow := time.AfterFunc(time.Second, func() {
+		a.log.Info("writing the file's rotations into the store; it takes a while the first time", "entries", len(ds))
+	})
+	defer slow.Stop()
 	return a.svc.Declare(ctx, ds)
 }
 
