@@ -186,6 +186,9 @@ rotations:
 		}
 		for _, s := range sides {
 			res, err := a.runner.Once(ctx, s.name, rotator.Options{})
+			if err != nil && ctx.Err() != nil {
+				break rotations // Ctrl-C: what is under way would be resumed
+			}
 			if err != nil {
 				s.failed = err
 				fmt.Fprintf(d.out, "%-4d %-18s %v\n", n, s.strategy, err)
