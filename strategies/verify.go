@@ -12,7 +12,7 @@ import (
 // may use and runs the check query there: first where changes are made, which
 // must accept it at once, then the secret's own host and the declared further
 // hosts, which may lag behind. Errors: Denied, Invalid (waiting will not cure
-// it), Transient, and ErrPropagation.
+// it), Transient, and *PropagationError.
 func (u *Users) Test(ctx context.Context, j *Job) error {
 	pend, err := u.parse(j.Pending)
 	if err != nil {
@@ -86,7 +86,7 @@ func (u *Users) login(ctx context.Context, e engines.Endpoint, c secrets.Credent
 
 // await logs in at a further host until it accepts the credential: at most six
 // times, ever further apart, within the propagation time. A host that refuses
-// the credential then has not heard of it: ErrPropagation.
+// the credential then has not heard of it: *PropagationError.
 func (u *Users) await(ctx context.Context, j *Job, e engines.Endpoint, c secrets.Credentials, check engines.Check, deadline time.Time) error {
 	pause := u.propagation() / (1<<(maxLogins-1) - 1)
 	for try := 1; ; try++ {
