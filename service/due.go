@@ -98,6 +98,34 @@ func (s *Service) nextDue(sec *Secret, now time.Time) time.Time {
 	return at
 }
 
+// Following returns the rotations that come after the one r is planned for, up to
+// a time and at most n, as they will be if each succeeds when it is due.
+func (s *Service) Following(r RotationStatus, until time.Time, n int) []Planned {
+	if !r.Enabled || r.At.IsZero() || r.Rules.Schedule == "" {
+		return nil
+	}
+	schedule, length, err := readRules(r.Rules, s.rules().minimum)
+	if err != nil {
+		return nil
+	}
+	var out []Planned
+	for last := r.At; len(out) < n; {
+		w := schedule.Due(last, length, last, false)
+		last = w.Open.Add(secrets.Jitter(r.ARN.String(), w, maxJitter))
+		if last.After(until) {
+			break
+		}
+		out = append(out, Planned{At: last, Window: w})
+	}
+	return out
+}
+
+// Planned is when a rotation will be, and the window that is in.
+type Planned struct {
+	At     time.Time
+	Window secrets.Window
+}
+
 // Due is a secret that the scheduler should look at.
 type Due struct {
 	ARN        secrets.ARN

@@ -368,3 +368,53 @@ func TestTheOldestIsDueFirst(t *testing.T) {
 		t.Errorf("got %+v, %v", ds, err)
 	}
 }
+
+// TestFollowing: what the plan foretells is what comes, when every rotation
+// succeeds at its time.
+func TestFollowing(t *testing.T) {
+	for _, schedule := range []string{"rate(3 days)", "rate(6 hours)", "cron(0 2 ? * MON,THU *)", "cron(0 1 L * ? *)"} {
+		h := open(t, service.Config{})
+		h.create("app", "value")
+		if _, err := h.Declare(t.Context(), []service.Declaration{{Name: "app", Rules: secrets.RotationRules{Strategy: secrets.SingleUser, Schedule: schedule}, Source: "file pawl.yaml:1"}}); err != nil {
+			t.Fatal(err)
+		}
+		status := func() (out service.RotationStatus) {
+			if err := h.Rotations(t.Context(), func(r service.RotationStatus) error { out = r; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		first := status()
+		until := h.clock.now().AddDate(1, 0, 0)
+		foretold := h.Following(first, until, 5)
+		if len(foretold) != 5 {
+			t.Fatalf("%s: %d foretold", schedule, len(foretold))
+		}
+		for at, i := first.At, 0; ; i++ {
+			h.clock.add(at.Sub(h.clock.now()))
+			c, err := h.Claim(t.Context(), "app")
+			if err != nil {
+				t.Fatal(err)
+			}
+			id, err := c.PutPending(t.Context(), "", secrets.Text("value"))
+			if err == nil {
+				err = c.Promote(t.Context(), id, false)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Release()
+			if i == len(foretold) {
+				break
+			}
+			next := status()
+			if !next.At.Equal(foretold[i].At.Truncate(time.Microsecond)) || !next.Window.Open.Equal(foretold[i].Window.Open) {
+				t.Errorf("%s: number %d is at %v, foretold %v", schedule, i, next.At, foretold[i].At)
+			}
+			at = next.At
+		}
+		if got := h.Following(first, foretold[1].At, 100); len(got) != 2 {
+			t.Errorf("%s: %d until the second", schedule, len(got))
+		}
+	}
+}

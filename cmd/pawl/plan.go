@@ -28,9 +28,11 @@ func newPlan(g *globals) *cobra.Command {
 	var days int
 	var asJSON bool
 	c := &cobra.Command{
-		Use:     "plan",
-		Short:   "Show what will rotate when",
-		Long:    "Lists every secret with a rotation by the time of its next one.",
+		Use:   "plan",
+		Short: "Show what will rotate when",
+		Long: `Lists the rotations of the next days in the order of time, as they will be if
+each succeeds when it is due (at most 100 of one secret), and then the secrets
+that have none.`,
 		Example: "  pawl plan\n  pawl plan --days 7 --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -45,7 +47,13 @@ func newPlan(g *globals) *cobra.Command {
 				until := time.Now().AddDate(0, 0, days)
 				plan := []planned{}
 				err = a.svc.Rotations(ctx, func(r service.RotationStatus) error {
-					if p := plannedOf(r); p.At == nil || !p.At.After(until) {
+					p := plannedOf(r)
+					if p.At != nil && p.At.After(until) {
+						return nil
+					}
+					plan = append(plan, p)
+					for _, next := range a.svc.Following(r, until, mostPlanned-1) {
+						p.At, p.Opens, p.Closes, p.Note = &next.At, &next.Window.Open, &next.Window.Close, ""
 						plan = append(plan, p)
 					}
 					return nil
@@ -84,6 +92,9 @@ func newPlan(g *globals) *cobra.Command {
 	jsonFlag(c, &asJSON)
 	return c
 }
+
+// mostPlanned bounds how many rotations of one secret are listed.
+const mostPlanned = 100
 
 func plannedOf(r service.RotationStatus) planned {
 	p := planned{Name: r.Name, Schedule: r.Rules.Schedule, Strategy: r.Rules.Strategy, Source: r.Source}
