@@ -50,7 +50,8 @@ type Session interface {
 	Close() error
 }
 
-// Cloner is a Session that can copy users, for alternating-users rotation.
+// Cloner is what a Session offers besides if it can copy users, for
+// alternating-users rotation.
 type Cloner interface {
 	// FindClone says whether the clone exists and bears Pawl's mark.
 	FindClone(ctx context.Context, c Clone) (CloneState, error)

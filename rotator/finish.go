@@ -44,7 +44,8 @@ func (w *run) finish(ctx context.Context, vs secrets.Versions, id string) error 
 }
 
 // failedTest decides what becomes of a password that is set and does not pass
-// the test. nil means: promote it all the same.
+// the test. nil means: promote it all the same. An error of the way back is
+// joined before its cause: its kind says how soon somebody must try again.
 func (w *run) failedTest(ctx context.Context, j *strategies.Job, cause error) error {
 	var lag *strategies.PropagationError
 	switch {
@@ -74,9 +75,6 @@ func (w *run) failedTest(ctx context.Context, j *strategies.Job, cause error) er
 	}
 }
 
-// An error of the way back is joined before its cause: its kind says how soon
-// somebody must try again.
-
 // abandon drops a pending value that will not be promoted and makes sure that
 // the server accepts AWSCURRENT. Stopped anywhere, it is gone on with by settle.
 func (w *run) abandon(ctx context.Context, j *strategies.Job) error {
@@ -90,11 +88,7 @@ func (w *run) abandon(ctx context.Context, j *strategies.Job) error {
 func (w *run) restore(ctx context.Context, j *strategies.Job) error {
 	step := w.step
 	defer func() { w.step = step }()
-	limit := w.r.StepTimeout
-	if limit == 0 {
-		limit = DefaultStepTimeout
-	}
-	rctx, cancel := clockwork.WithTimeout(ctx, w.r.Clock, limit)
+	rctx, cancel := clockwork.WithTimeout(ctx, w.r.Clock, w.r.limit())
 	defer cancel()
 	if err := w.steps.Restore(rctx, j); err != nil {
 		return err

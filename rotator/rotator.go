@@ -134,6 +134,14 @@ func (r *Rotator) Run(ctx context.Context, v Vault, rules secrets.RotationRules,
 	return res, secrets.At(err, w.name, w.step, "")
 }
 
+// limit is how long one step may take.
+func (r *Rotator) limit() time.Duration {
+	if r.StepTimeout == 0 {
+		return DefaultStepTimeout
+	}
+	return r.StepTimeout
+}
+
 // run is one Run.
 type run struct {
 	r     *Rotator
@@ -377,10 +385,7 @@ func (w *run) roll(ctx context.Context, j *strategies.Job, as Outcome) (Result, 
 // do runs one step within its time-out and reports it.
 func (w *run) do(ctx context.Context, step string, j *strategies.Job, f func(context.Context) error) error {
 	w.step = step
-	limit := w.r.StepTimeout
-	if limit == 0 {
-		limit = DefaultStepTimeout
-	}
+	limit := w.r.limit()
 	if step == TestSecret {
 		limit = w.steps.TestTimeout(limit)
 	}

@@ -37,8 +37,11 @@ type console struct {
 func newConsole(t *testing.T) *console {
 	t.Helper()
 	ours, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
+	if err != nil && os.Getenv("CI") == "" {
 		t.Skip("no pseudo-terminals here: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	n, err := unix.IoctlGetInt(int(ours.Fd()), unix.TIOCGPTN)
 	if err != nil {
