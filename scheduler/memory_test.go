@@ -118,18 +118,24 @@ func (m *memory) Value(_ context.Context, arn secrets.ARN, id string) ([]byte, e
 	return nil, service.ErrNotFound
 }
 
-func (m *memory) List(_ context.Context, _, _, after string, n int) ([]*service.Secret, error) {
+func (m *memory) List(_ context.Context, l service.Listing) ([]*service.Secret, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []*service.Secret
 	for _, s := range m.secrets {
-		if s.ARN.Name > after {
+		if s.ARN.Name > l.After.Name {
 			out = append(out, s)
 		}
 	}
 	slices.SortFunc(out, func(a, b *service.Secret) int { return strings.Compare(a.ARN.Name, b.ARN.Name) })
-	return copies(out, n), nil
+	return copies(out, l.N), nil
 }
+
+func (m *memory) Places(context.Context) ([]service.Place, error) {
+	return []service.Place{{Account: service.DefaultAccount, Region: service.DefaultRegion}}, nil
+}
+
+func (m *memory) Behind(context.Context, time.Time, int) ([]secrets.ARN, error) { return nil, nil }
 
 func (m *memory) Due(_ context.Context, before time.Time, n int) ([]*service.Secret, error) {
 	m.mu.Lock()

@@ -43,6 +43,21 @@ type ARN struct {
 	Partition, Region, Account, Name, Suffix string
 }
 
+// PartitionOf returns the AWS partition that a region belongs to: aws-cn for
+// China, aws-us-gov, aws-iso… for the isolated ones, aws for all others.
+// Source: the region patterns in the partition metadata that AWS's SDKs ship.
+func PartitionOf(region string) string {
+	for _, p := range []struct{ prefix, partition string }{
+		{"cn-", "aws-cn"}, {"us-gov-", "aws-us-gov"}, {"us-iso-", "aws-iso"}, {"us-isob-", "aws-iso-b"},
+		{"eu-isoe-", "aws-iso-e"}, {"us-isof-", "aws-iso-f"}, {"eusc-", "aws-eusc"},
+	} {
+		if strings.HasPrefix(region, p.prefix) {
+			return p.partition
+		}
+	}
+	return "aws"
+}
+
 // NewARN makes the ARN of a new secret with a random suffix.
 func NewARN(partition, region, account, name string, random io.Reader) (ARN, error) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -66,6 +81,16 @@ func (a ARN) String() string {
 		s += "-" + a.Suffix
 	}
 	return s
+}
+
+// MarshalText renders the ARN.
+func (a ARN) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads the whole ARN of a secret. The error is ParseID's.
+func (a *ARN) UnmarshalText(b []byte) error {
+	id, err := ParseID(string(b))
+	*a = id.ARN
+	return err
 }
 
 // ID is what a caller wrote to say which secret he means: a name, an ARN, or a

@@ -18,6 +18,12 @@ type RotationRules struct {
 
 	Schedule string `json:"schedule,omitempty"` // rate(…) or cron(…); "" = only on demand
 	Window   string `json:"window,omitempty"`   // how long a window stays open ("3h"); "" = AWS's default
+	// AfterDays is AWS's AutomaticallyAfterDays, 1 to 1000, for a rotation whose
+	// schedule was given so; Schedule is empty then.
+	AfterDays int `json:"afterDays,omitempty"`
+	// Function is the ARN of the rotation function that the API was given; it
+	// says the strategy (arn:aws:lambda:REGION:ACCOUNT:function:pawl-single-user).
+	Function string `json:"function,omitempty"`
 
 	Hosts              []string      `json:"hosts,omitempty"`              // further host[:port] that must accept the new credential before promotion
 	AdminHost          string        `json:"adminHost,omitempty"`          // host[:port] where changes are made; "" = the secret's host

@@ -39,7 +39,7 @@ func (s *Service) Claim(ctx context.Context, id string) (*Claim, error) {
 	meant, err := secrets.ParseID(id)
 	arn := meant.ARN
 	if err != nil || meant.ByName {
-		sec, err := s.findAlive(ctx, id)
+		sec, err := s.lookUp(ctx, id)
 		if err != nil {
 			return nil, err
 		}

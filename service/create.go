@@ -10,12 +10,21 @@ import (
 
 // CreateSecretInput is a new secret, with or without a first value.
 type CreateSecretInput struct {
-	Name               string
-	ClientRequestToken string // the first version's id; required even without a value
-	Description        string `json:",omitempty"`
-	KmsKeyID           string `json:"KmsKeyId,omitempty"`
+	Name               string `aws:"required 1..512"`
+	ClientRequestToken string `aws:"32..64"` // the first version's id; required even without a value
+	Description        string `json:",omitempty" aws:"0..2048"`
+	KmsKeyID           string `json:"KmsKeyId,omitempty" aws:"0..2048"`
 	GivenValue
-	Tags []Tag `json:",omitempty"`
+	Tags                        []Tag               `json:",omitempty"`
+	Type                        string              `json:",omitempty" aws:"0..256"` // kind of a partner's secret
+	AddReplicaRegions           []ReplicaRegionType `json:",omitempty" aws:"1.."`
+	ForceOverwriteReplicaSecret bool                `json:",omitempty"` // a secret of this name in such a region ends
+}
+
+// ReplicaRegionType asks for a replica. Its name is AWS's.
+type ReplicaRegionType struct {
+	Region   string `json:",omitempty" aws:"1..128 pattern:region"`
+	KmsKeyID string `json:"KmsKeyId,omitempty" aws:"0..2048"` // "" = the region's default key
 }
 
 // CreateSecretOutput names the secret; VersionID is empty without a value.
@@ -54,14 +63,7 @@ func alreadyExists(name string) error {
 }
 
 func (in CreateSecretInput) check() (secrets.Value, error) {
-	var c constraints
-	c.length("name", in.Name, 1, secrets.MaxNameLength)
-	c.optional("clientRequestToken", in.ClientRequestToken, secrets.MinVersionIDLen, secrets.MaxVersionIDLen)
-	c.optional("description", in.Description, 0, 2048)
-	c.optional("kmsKeyId", in.KmsKeyID, 0, 2048)
-	in.GivenValue.check(&c)
-	checkTags(&c, in.Tags)
-	if err := c.err(); err != nil {
+	if err := Check(in, nil); err != nil {
 		return secrets.Value{}, err
 	}
 	if err := secrets.ValidateName(in.Name); err != nil {
@@ -77,7 +79,7 @@ func (in CreateSecretInput) check() (secrets.Value, error) {
 }
 
 func (s *Service) create(ctx context.Context, in CreateSecretInput, v secrets.Value) (*CreateSecretOutput, error) {
-	arn, err := secrets.NewARN(s.config.Partition, s.config.Region, s.config.Account, in.Name, s.random)
+	arn, err := secrets.NewARN(s.at.Partition, s.at.Region, s.at.Account, in.Name, s.random)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +103,7 @@ func (s *Service) create(ctx context.Context, in CreateSecretInput, v secrets.Va
 		sec.ValueChanged = now
 		out.VersionID = in.ClientRequestToken
 	}
-	if d, ok := s.declaration(in.Name); ok {
+	if d, ok := s.declaration(in.Name); ok && s.atHome() {
 		d.apply(sec, now)
 	}
 	sec.DueAt = s.nextDue(sec, now)
@@ -115,7 +117,7 @@ func (s *Service) create(ctx context.Context, in CreateSecretInput, v secrets.Va
 // free now.
 func (s *Service) existing(ctx context.Context, in CreateSecretInput, v secrets.Value) (*CreateSecretOutput, error) {
 	id := secrets.ID{ByName: true, ARN: secrets.ARN{
-		Partition: s.config.Partition, Region: s.config.Region, Account: s.config.Account, Name: in.Name,
+		Partition: s.at.Partition, Region: s.at.Region, Account: s.at.Account, Name: in.Name,
 	}}
 	sec, err := s.store.Find(ctx, id)
 	if err != nil {

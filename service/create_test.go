@@ -40,7 +40,7 @@ func TestCreateSecret(t *testing.T) {
 }
 
 func TestCreateSecretWithoutValue(t *testing.T) {
-	h := open(t, service.Config{Partition: "aws-cn", Region: "cn-north-1", Account: "123456789012"})
+	h := open(t, service.Config{Region: "cn-north-1", Account: "123456789012"})
 	out, err := h.CreateSecret(t.Context(), service.CreateSecretInput{Name: "s", ClientRequestToken: tok("v1")})
 	if err != nil || out.VersionID != "" || !strings.HasPrefix(out.ARN, "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:s-") {
 		t.Fatalf("got %+v, %v", out, err)

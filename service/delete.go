@@ -18,7 +18,7 @@ const (
 
 // DeleteSecretInput says which secret ends, and when.
 type DeleteSecretInput struct {
-	SecretID                   string `json:"SecretId"`
+	SecretID                   string `json:"SecretId" aws:"required 1..2048"`
 	RecoveryWindowInDays       *int64 `json:",omitempty"` // 7 to 30; nil = 30
 	ForceDeleteWithoutRecovery bool   `json:",omitempty"` // at once and for good
 }
@@ -35,6 +35,9 @@ type DeleteSecretOutput struct {
 // InvalidParameterException for the window, InvalidRequestException when it is
 // marked already, ResourceNotFoundException without force.
 func (s *Service) DeleteSecret(ctx context.Context, in DeleteSecretInput) (*DeleteSecretOutput, error) {
+	if err := Check(in, nil); err != nil {
+		return nil, err
+	}
 	days := int64(DefaultRecoveryDays)
 	if in.RecoveryWindowInDays != nil {
 		days = *in.RecoveryWindowInDays
@@ -79,7 +82,7 @@ func (s *Service) forceDelete(ctx context.Context, secretID string, sec *Secret,
 			return nil, err
 		}
 		if arn = id.ARN; id.ByName {
-			if arn, err = secrets.NewARN(s.config.Partition, s.config.Region, s.config.Account, id.ARN.Name, s.random); err != nil {
+			if arn, err = secrets.NewARN(s.at.Partition, s.at.Region, s.at.Account, id.ARN.Name, s.random); err != nil {
 				return nil, err
 			}
 		}
@@ -91,7 +94,7 @@ func (s *Service) forceDelete(ctx context.Context, secretID string, sec *Secret,
 
 // RestoreSecretInput names a secret.
 type RestoreSecretInput struct {
-	SecretID string `json:"SecretId"`
+	SecretID string `json:"SecretId" aws:"required 1..2048"`
 }
 
 // RestoreSecretOutput names the secret.
@@ -103,6 +106,9 @@ type RestoreSecretOutput struct {
 // RestoreSecret takes the mark for deletion off; without one it changes
 // nothing. Errors: ResourceNotFoundException.
 func (s *Service) RestoreSecret(ctx context.Context, in RestoreSecretInput) (*RestoreSecretOutput, error) {
+	if err := Check(in, nil); err != nil {
+		return nil, err
+	}
 	sec, err := s.find(ctx, in.SecretID)
 	if err != nil {
 		return nil, err

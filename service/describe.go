@@ -37,7 +37,7 @@ type RotationRules struct {
 
 // DescribeSecretInput names a secret.
 type DescribeSecretInput struct {
-	SecretID string `json:"SecretId"`
+	SecretID string `json:"SecretId" aws:"required 1..2048"`
 }
 
 // DescribeSecretOutput is everything about a secret but its values.
@@ -49,6 +49,9 @@ type DescribeSecretOutput struct {
 // DescribeSecret tells what is known of a secret, also of one that is marked
 // for deletion. Errors: ResourceNotFoundException.
 func (s *Service) DescribeSecret(ctx context.Context, in DescribeSecretInput) (*DescribeSecretOutput, error) {
+	if err := Check(in, nil); err != nil {
+		return nil, err
+	}
 	sec, err := s.find(ctx, in.SecretID)
 	if err != nil {
 		return nil, err

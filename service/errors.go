@@ -2,9 +2,6 @@ package service
 
 import (
 	"errors"
-	"fmt"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/pawlhq/pawl/secrets"
 )
@@ -60,63 +57,4 @@ func requireToken(token, secret string) error {
 // tokenInUse is the answer to a token that made another value before.
 func tokenInUse(token string, arn secrets.ARN) error {
 	return refuse(resourceExists, arn.Name, "You can't use ClientRequestToken %s because that value is already in use for a version of secret %s.", token, arn)
-}
-
-// constraints collects the members of a request that are out of the bounds of
-// AWS's service model, as one ValidationException in AWS's words. Lengths are
-// in characters.
-type constraints struct{ failed []string }
-
-func (c *constraints) fail(format string, args ...any) {
-	c.failed = append(c.failed, fmt.Sprintf(format, args...))
-}
-
-// length checks a required member; "" counts as absent.
-func (c *constraints) length(path, v string, least, most int) {
-	if v == "" && least > 0 {
-		c.fail("Value null at '%s' failed to satisfy constraint: Member must not be null", path)
-		return
-	}
-	c.optional(path, v, least, most)
-}
-
-// optional checks a member that may be absent.
-func (c *constraints) optional(path, v string, least, most int) {
-	switch n := utf8.RuneCountInString(v); {
-	case v == "":
-	case n < least:
-		c.fail("Value '%s' at '%s' failed to satisfy constraint: Member must have length greater than or equal to %d", v, path, least)
-	case n > most:
-		c.fail("Value '%s' at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", v, path, most)
-	}
-}
-
-// between checks a number that may be absent.
-func (c *constraints) between(path string, n *int64, least, most int64) {
-	switch {
-	case n == nil:
-	case *n < least:
-		c.fail("Value '%d' at '%s' failed to satisfy constraint: Member must have value greater than or equal to %d", *n, path, least)
-	case *n > most:
-		c.fail("Value '%d' at '%s' failed to satisfy constraint: Member must have value less than or equal to %d", *n, path, most)
-	}
-}
-
-// sensitive checks a value, which it never repeats.
-func (c *constraints) sensitive(path string, v secrets.Value) {
-	if v.Len() > secrets.MaxValueBytes {
-		c.fail("Value at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", path, secrets.MaxValueBytes)
-	}
-}
-
-func (c *constraints) err() error {
-	n := len(c.failed)
-	if n == 0 {
-		return nil
-	}
-	s := "s"
-	if n == 1 {
-		s = ""
-	}
-	return refuse(validation, "", "%d validation error%s detected: %s", n, s, strings.Join(c.failed, "; "))
 }

@@ -123,7 +123,7 @@ func (h *house) put(name, token string, stages ...string) {
 
 func (h *house) record(name string) *service.Secret {
 	h.t.Helper()
-	id := secrets.ID{ByName: true, ARN: secrets.ARN{Partition: "aws", Region: "us-east-1", Account: "000000000000", Name: name}}
+	id := secrets.ID{ByName: true, ARN: secrets.ARN{Partition: "aws", Region: "us-east-1", Account: "123456789012", Name: name}}
 	sec, err := h.store.Find(h.t.Context(), id)
 	if err != nil {
 		h.t.Fatal(err)
@@ -248,7 +248,7 @@ func TestEveryOperationFindsItsSecret(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h := open(t, service.Config{})
 			wantErr(t, c.do(h, "nowhere"), "ResourceNotFoundException", notFoundText)
-			wantErr(t, c.do(h, "arn:aws:secretsmanager:us-east-1:000000000000:secret:nowhere-AbCdEf"), "ResourceNotFoundException", notFoundText)
+			wantErr(t, c.do(h, "arn:aws:secretsmanager:us-east-1:123456789012:secret:nowhere-AbCdEf"), "ResourceNotFoundException", notFoundText)
 			wantErr(t, c.do(h, "no such*name"), "ValidationException", nameText)
 			wantErr(t, c.do(h, ""), "ValidationException", "1 validation error detected: Value null at 'secretId' failed to satisfy constraint: Member must not be null")
 			arn := h.create("db-a1b2c3", `{"username":"u"}`)

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"slices"
-	"strconv"
 
 	"github.com/pawlhq/pawl/secrets"
 )
@@ -11,10 +10,10 @@ import (
 // UpdateSecretVersionStageInput moves a label from one version to another, or
 // takes it off where MoveToVersionID is empty.
 type UpdateSecretVersionStageInput struct {
-	SecretID            string `json:"SecretId"`
-	VersionStage        string
-	MoveToVersionID     string `json:"MoveToVersionId,omitempty"`
-	RemoveFromVersionID string `json:"RemoveFromVersionId,omitempty"`
+	SecretID            string `json:"SecretId" aws:"required 1..2048"`
+	VersionStage        string `aws:"required 1..256"`
+	MoveToVersionID     string `json:"MoveToVersionId,omitempty" aws:"32..64"`
+	RemoveFromVersionID string `json:"RemoveFromVersionId,omitempty" aws:"32..64"`
 }
 
 // UpdateSecretVersionStageOutput names the secret.
@@ -30,11 +29,7 @@ type UpdateSecretVersionStageOutput struct {
 // Errors: InvalidParameterException, InvalidRequestException,
 // LimitExceededException, ResourceNotFoundException.
 func (s *Service) UpdateSecretVersionStage(ctx context.Context, in UpdateSecretVersionStageInput) (*UpdateSecretVersionStageOutput, error) {
-	var c constraints
-	c.length("versionStage", in.VersionStage, 1, secrets.MaxLabelLength)
-	c.optional("moveToVersionId", in.MoveToVersionID, secrets.MinVersionIDLen, secrets.MaxVersionIDLen)
-	c.optional("removeFromVersionId", in.RemoveFromVersionID, secrets.MinVersionIDLen, secrets.MaxVersionIDLen)
-	if err := c.err(); err != nil {
+	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
 	if err := refuseIntent(in.SecretID, in.VersionStage); err != nil {
@@ -103,13 +98,4 @@ func refuseIntent(secret string, labels ...string) error {
 		return nil
 	}
 	return refuse(invalidParameter, secret, "Staging label %s belongs to Pawl, which keeps in it what the server may know; it can't be set, moved or removed by hand.", secrets.Intent)
-}
-
-func checkLabels(c *constraints, labels []string) {
-	if len(labels) > secrets.MaxLabels {
-		c.fail("Value at 'versionStages' failed to satisfy constraint: Member must have length less than or equal to %d", secrets.MaxLabels)
-	}
-	for i, l := range labels {
-		c.length("versionStages."+strconv.Itoa(i+1)+".member", l, 1, secrets.MaxLabelLength)
-	}
 }

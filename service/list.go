@@ -18,16 +18,18 @@ import (
 // "name" matches the beginning of the name, case-sensitive; a ! before a value
 // turns it round.
 type Filter struct {
-	Key    string
-	Values []string
+	Key    string   `aws:"enum:filter-key"`
+	Values []string `aws:"1..10 each:0..512 pattern:filter"`
 }
 
 // ListSecretsInput asks for one page of secrets.
 type ListSecretsInput struct {
-	Filters                []Filter `json:",omitempty"`
+	Filters                []Filter `json:",omitempty" aws:"0..10"`
 	IncludePlannedDeletion bool     `json:",omitempty"`
-	MaxResults             *int64   `json:",omitempty"` // 1 to 100; nil = 100
-	NextToken              string   `json:",omitempty"`
+	MaxResults             *int64   `json:",omitempty" aws:"1..100"` // nil = 100
+	NextToken              string   `json:",omitempty" aws:"1..4096"`
+	SortBy                 string   `json:",omitempty" aws:"enum:sort-by"`    // "" = created-date
+	SortOrder              string   `json:",omitempty" aws:"enum:sort-order"` // "" = asc
 }
 
 // SecretListEntry is one secret of a listing.
@@ -47,15 +49,15 @@ type ListSecretsOutput struct {
 // InvalidParameterException for a filter it does not know,
 // InvalidNextTokenException.
 func (s *Service) ListSecrets(ctx context.Context, in ListSecretsInput) (*ListSecretsOutput, error) {
-	n, err := pageOf(in.MaxResults, in.NextToken)
-	if err != nil {
+	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
+	n := pageOf(in.MaxResults)
 	if err := checkFilters(in.Filters); err != nil {
 		return nil, err
 	}
 	bound := []any{"ListSecrets", in.Filters, in.IncludePlannedDeletion}
-	after := startOf(in.Filters)
+	after, err := startOf(in.Filters), error(nil)
 	if in.NextToken != "" {
 		if after, err = readToken(in.NextToken, bound); err != nil {
 			return nil, err
@@ -134,10 +136,10 @@ func beyond(fs []Filter, name string) bool {
 
 // ListSecretVersionIDsInput asks for one page of a secret's versions.
 type ListSecretVersionIDsInput struct {
-	SecretID          string `json:"SecretId"`
-	IncludeDeprecated bool   `json:",omitempty"` // also those without labels
-	MaxResults        *int64 `json:",omitempty"` // 1 to 100; nil = 100
-	NextToken         string `json:",omitempty"`
+	SecretID          string `json:"SecretId" aws:"required 1..2048"`
+	IncludeDeprecated bool   `json:",omitempty"`              // also those without labels
+	MaxResults        *int64 `json:",omitempty" aws:"1..100"` // nil = 100
+	NextToken         string `json:",omitempty" aws:"1..4096"`
 }
 
 // SecretVersionsListEntry is one version of a listing. A deprecated one has no
@@ -162,10 +164,10 @@ type ListSecretVersionIDsOutput struct {
 // ListSecretVersionIDs lists the versions of a secret, also of one marked for
 // deletion. Errors: ResourceNotFoundException, InvalidNextTokenException.
 func (s *Service) ListSecretVersionIDs(ctx context.Context, in ListSecretVersionIDsInput) (*ListSecretVersionIDsOutput, error) {
-	n, err := pageOf(in.MaxResults, in.NextToken)
-	if err != nil {
+	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
+	n := pageOf(in.MaxResults)
 	sec, err := s.find(ctx, in.SecretID)
 	if err != nil {
 		return nil, err
@@ -208,17 +210,11 @@ func position(v secrets.Version) string {
 }
 
 // pageOf returns the size of a page.
-func pageOf(maxResults *int64, token string) (int, error) {
-	var c constraints
-	c.between("maxResults", maxResults, 1, 100)
-	c.optional("nextToken", token, 1, 4096)
-	if err := c.err(); err != nil {
-		return 0, err
-	}
+func pageOf(maxResults *int64) int {
 	if maxResults == nil {
-		return 100, nil
+		return 100
 	}
-	return int(*maxResults), nil
+	return int(*maxResults)
 }
 
 // makeToken makes an opaque token that says where a page ended and is good only

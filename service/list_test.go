@@ -58,8 +58,6 @@ func TestListSecrets(t *testing.T) {
 		{service.ListSecretsInput{Filters: byName("prod/", "dev/")}, "dev/a prod/a"},
 		{service.ListSecretsInput{Filters: byName("!prod")}, "!x Prod/x dev/a zz"},
 		{service.ListSecretsInput{Filters: slices.Concat(byName("prod"), byName("!prod/"))}, "prodigy"},
-		{service.ListSecretsInput{Filters: byName("ü")}, ""},
-		{service.ListSecretsInput{Filters: byName("\x00")}, ""},
 	} {
 		got, _ := names(t, h, c.in)
 		if strings.Join(got, " ") != c.want {

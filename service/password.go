@@ -12,8 +12,8 @@ import (
 // AWS's defaults: 32 characters, each type of character at least once, no
 // space.
 type GetRandomPasswordInput struct {
-	PasswordLength          *int64 `json:",omitempty"`
-	ExcludeCharacters       string `json:",omitempty"`
+	PasswordLength          *int64 `json:",omitempty" aws:"1..4096"`
+	ExcludeCharacters       string `json:",omitempty" aws:"0..4096"`
 	ExcludeNumbers          bool   `json:",omitempty"`
 	ExcludePunctuation      bool   `json:",omitempty"`
 	ExcludeUppercase        bool   `json:",omitempty"`
@@ -54,10 +54,7 @@ func (o GetRandomPasswordOutput) LogValue() slog.Value { return o.RandomPassword
 // ValidationException for a length outside 1 to 4,096,
 // InvalidParameterException for rules that no password satisfies.
 func (s *Service) GetRandomPassword(_ context.Context, in GetRandomPasswordInput) (*GetRandomPasswordOutput, error) {
-	var c constraints
-	c.between("passwordLength", in.PasswordLength, 1, secrets.MaxPasswordLength)
-	c.optional("excludeCharacters", in.ExcludeCharacters, 0, 4096)
-	if err := c.err(); err != nil {
+	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
 	p, err := in.rules().Generate(s.random)

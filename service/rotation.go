@@ -154,7 +154,7 @@ func (s *Service) Pause(ctx context.Context, id string) error { return s.setPaus
 func (s *Service) Resume(ctx context.Context, id string) error { return s.setPaused(ctx, id, false) }
 
 func (s *Service) setPaused(ctx context.Context, id string, paused bool) error {
-	sec, err := s.findAlive(ctx, id)
+	sec, err := s.lookUp(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -181,6 +181,7 @@ type RotationStatus struct {
 	Unfinished bool           // a rotation, or the undo of one, has begun and not ended
 	At         time.Time      // when it is due, jitter included; zero = never
 	Window     secrets.Window // the window At is in; zero when Unfinished
+	Following  []Planned      // the rotations after that, where they were asked for
 	// Problem says why a secret that should rotate has no At; "" when all is
 	// well.
 	Problem string

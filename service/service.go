@@ -23,9 +23,10 @@ type Config struct {
 	Now    func() time.Time // nil = time.Now
 	Random io.Reader        // nil = crypto/rand
 
-	// Partition, Region and Account are those of new secrets and of secrets
-	// looked up by name. Defaults: aws, us-east-1, 000000000000.
-	Partition, Region, Account string
+	// Region and Account are those of the Service that New returns: of the
+	// configuration file's secrets and of the command line. Defaults:
+	// us-east-1, 123456789012.
+	Region, Account string
 
 	// MinimumInterval is the least time between two scheduled rotations of one
 	// secret; 0 = secrets.AWSMinimumInterval.
@@ -45,7 +46,38 @@ type Config struct {
 // is the name of AWS's exception and the text of Err is AWS's own; Secret and
 // Hint are for people and not part of the wire's text. It is safe for
 // concurrent use, also by several processes on one store.
+//
+// A Service acts for one Caller. As returns the same Service for another.
 type Service struct {
+	*core
+	at Caller
+}
+
+// Caller is for whom, and so where, a Service acts: secrets are looked up by
+// name, made and listed in this account and region.
+type Caller struct {
+	Partition, Region, Account string
+}
+
+// As returns the Service as c sees it. It costs nothing to speak of.
+func (s *Service) As(c Caller) *Service {
+	if c.Partition == "" {
+		c.Partition = secrets.PartitionOf(c.Region)
+	}
+	return &Service{core: s.core, at: c}
+}
+
+// Caller returns for whom the Service acts.
+func (s *Service) Caller() Caller { return s.at }
+
+// atHome reports whether the Service acts where the configuration file's
+// secrets are.
+func (s *Service) atHome() bool {
+	return s.at.Region == s.config.Region && s.at.Account == s.config.Account
+}
+
+// core is what the Services of all callers share.
+type core struct {
 	store   Store
 	sealer  Sealer
 	clock   func() time.Time
@@ -65,6 +97,13 @@ type policy struct {
 	defaults secrets.RotationRules
 }
 
+// Where a Service acts unless it is told otherwise. The account is the one of
+// AWS's own examples.
+const (
+	DefaultRegion  = "us-east-1"
+	DefaultAccount = "123456789012"
+)
+
 // New makes a Service.
 func New(c Config) *Service {
 	if c.Now == nil {
@@ -73,16 +112,14 @@ func New(c Config) *Service {
 	if c.Random == nil {
 		c.Random = rand.Reader
 	}
-	if c.Partition == "" {
-		c.Partition = "aws"
-	}
 	if c.Region == "" {
-		c.Region = "us-east-1"
+		c.Region = DefaultRegion
 	}
 	if c.Account == "" {
-		c.Account = "000000000000"
+		c.Account = DefaultAccount
 	}
-	s := &Service{store: c.Store, sealer: c.Sealer, clock: c.Now, random: c.Random, config: c}
+	s := &Service{core: &core{store: c.Store, sealer: c.Sealer, clock: c.Now, random: c.Random, config: c}}
+	s = s.As(Caller{Region: c.Region, Account: c.Account})
 	s.Reconfigure(c.MinimumInterval, c.CatchUp, c.DefaultRules)
 	return s
 }
@@ -99,29 +136,24 @@ func (s *Service) Reconfigure(minimum time.Duration, catchUp bool, defaults secr
 	s.policy = policy{minimum, catchUp, defaults}
 }
 
-func (s *Service) rules() policy {
+func (s *core) rules() policy {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.policy
 }
 
 // now is the time in UTC, in the milliseconds that AWS's dates have.
-func (s *Service) now() time.Time { return s.clock().UTC().Truncate(time.Millisecond) }
+func (s *core) now() time.Time { return s.clock().UTC().Truncate(time.Millisecond) }
 
 // find returns the secret that a SecretId means. One whose recovery window is
 // over has ended, whether or not it was purged yet.
 func (s *Service) find(ctx context.Context, secretID string) (*Secret, error) {
-	var c constraints
-	c.length("secretId", secretID, 1, 2048)
-	if err := c.err(); err != nil {
-		return nil, err
-	}
 	id, err := secrets.ParseID(secretID)
 	if err != nil {
 		return nil, err
 	}
 	if id.ARN.Region == "" {
-		id.ARN.Partition, id.ARN.Region, id.ARN.Account = s.config.Partition, s.config.Region, s.config.Account
+		id.ARN.Partition, id.ARN.Region, id.ARN.Account = s.at.Partition, s.at.Region, s.at.Account
 	}
 	sec, err := s.store.Find(ctx, id)
 	if err != nil {
@@ -131,6 +163,14 @@ func (s *Service) find(ctx context.Context, secretID string) (*Secret, error) {
 		return nil, notFound(secretID)
 	}
 	return sec, nil
+}
+
+// lookUp is find for a SecretId that no request's Check has seen.
+func (s *Service) lookUp(ctx context.Context, secretID string) (*Secret, error) {
+	if err := Check(DescribeSecretInput{secretID}, nil); err != nil {
+		return nil, err
+	}
+	return s.findAlive(ctx, secretID)
 }
 
 // findAlive is find for what a secret marked for deletion refuses.
@@ -215,7 +255,9 @@ const pageSize = 250
 // the name, in bounded memory. Those that have ended are left out.
 func (s *Service) each(ctx context.Context, after string, visit func(*Secret) error) error {
 	for {
-		page, err := s.store.List(ctx, s.config.Account, s.config.Region, after, pageSize)
+		page, err := s.store.List(ctx, Listing{
+			Account: s.at.Account, Region: s.at.Region, After: Position{Name: after}, N: pageSize,
+		})
 		if err != nil {
 			return err
 		}

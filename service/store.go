@@ -21,6 +21,21 @@ type Secret struct {
 	PurgeAt     time.Time // when a deleted secret ends
 	Versions    secrets.Versions
 	Rotation    *secrets.Rotation // nil until rotation was first configured
+	Policy      string            // the resource policy, byte for byte; "" = none
+
+	Type          string    // kind of a partner's secret; "" for all others
+	OwningService string    // the AWS service that manages it; "" = its owner does
+	External      *External // how a partner's secret rotates; nil = never told
+
+	// PrimaryRegion is where a replica's primary is; "" for all other secrets.
+	PrimaryRegion string
+	Replicas      []Replica // of a primary, in the order they were added
+	// Revision counts the changes of a primary that its replicas follow. A
+	// replica has the one of its primary that it was last made equal to.
+	Revision int64
+	// FollowAt is when a primary's replicas should be looked at next because
+	// they are behind; zero = all follow. Kept because a store can index it.
+	FollowAt time.Time
 
 	// ValueChanged is when AWSCURRENT last became another version, by a
 	// rotation or by hand: what rate() schedules count from.
@@ -33,9 +48,87 @@ type Secret struct {
 
 // Tag is one tag. Keys are unique within a secret.
 type Tag struct {
-	Key   string
-	Value string
+	Key   string `aws:"required 1..128"`
+	Value string `aws:"0..256"`
 }
+
+// External is how a partner's secret rotates: pairs that mean something to the
+// partner, and the role that may talk to him.
+type External struct {
+	Metadata []ExternalSecretRotationMetadataItem `json:"metadata,omitempty"`
+	RoleARN  string                               `json:"roleArn,omitempty"`
+}
+
+// ExternalSecretRotationMetadataItem is one pair of a partner's.
+type ExternalSecretRotationMetadataItem struct {
+	Key   string `aws:"1..256"`
+	Value string `aws:"1..2048"`
+}
+
+// Replica is a primary's record of one of its replicas.
+type Replica struct {
+	Region   string        `json:"region"`
+	KMSKeyID string        `json:"kmsKeyId,omitempty"`
+	Status   ReplicaStatus `json:"status"`
+	Message  string        `json:"message,omitempty"` // why it failed
+	// Removing: it is to be deleted, and then forgotten.
+	Removing bool `json:"removing,omitempty"`
+}
+
+// ReplicaStatus is how far a replica is. The values are AWS's.
+type ReplicaStatus string
+
+// The values of ReplicaStatus.
+const (
+	InProgress ReplicaStatus = "InProgress" // the replica is behind its primary
+	InSync     ReplicaStatus = "InSync"
+	Failed     ReplicaStatus = "Failed" // and is not tried again until somebody asks
+)
+
+// Listing asks for secrets of an account and region, or of all.
+type Listing struct {
+	Account, Region string
+	Prefix          string // of the name, case-sensitive; "" = any
+	Order           Order
+	Descending      bool
+	After           Position // the listing goes on after this place in it; zero = at its start
+	N               int      // at most so many
+}
+
+// Order is by what a listing is sorted; names, in byte order, break ties, and
+// turn round with the rest.
+type Order int
+
+// The orders of a listing.
+const (
+	ByName Order = iota
+	ByCreated
+	ByChanged
+	ByAccessed // those never read as if in 1970
+)
+
+// Position is a secret's place in a listing: what it is sorted by, and its name.
+type Position struct {
+	At   time.Time // zero when sorted by name
+	Name string
+}
+
+// PositionOf returns the place of a secret in a listing.
+func (o Order) PositionOf(s *Secret) Position {
+	p := Position{Name: s.ARN.Name}
+	switch o {
+	case ByCreated:
+		p.At = s.Created
+	case ByChanged:
+		p.At = s.Changed
+	case ByAccessed:
+		p.At = s.Accessed
+	}
+	return p
+}
+
+// Place is an account and a region.
+type Place struct{ Account, Region string }
 
 // Sealed maps version ids to encrypted values.
 type Sealed map[string][]byte
@@ -62,9 +155,13 @@ type Store interface {
 	Remove(ctx context.Context, arn secrets.ARN) error
 	// Value returns the encrypted value of a version. Errors: ErrNotFound.
 	Value(ctx context.Context, arn secrets.ARN, versionID string) ([]byte, error)
-	// List returns up to n secrets of an account and region whose names come
-	// after `after`, in byte order of the name.
-	List(ctx context.Context, account, region, after string, n int) ([]*Secret, error)
+	// List returns up to l.N secrets of an account and region.
+	List(ctx context.Context, l Listing) ([]*Secret, error)
+	// Places returns where there are secrets, by account and region.
+	Places(ctx context.Context) ([]Place, error)
+	// Behind returns up to n secrets whose FollowAt is set and not after now,
+	// longest behind first.
+	Behind(ctx context.Context, now time.Time, n int) ([]secrets.ARN, error)
 	// Due returns up to n secrets of all accounts and regions whose DueAt is not
 	// zero and not after `before`, oldest first, with names before others at the
 	// same instant.
@@ -83,6 +180,19 @@ var (
 	ErrNotFound = errors.New("no such secret or version")
 	ErrExists   = errors.New("a secret with this name exists")
 )
+
+// Daemon is who rotates what RotateSecret asks for. A Service without one only
+// stores it: whichever daemon serves the store finds it due.
+type Daemon interface {
+	// Wake says that something has become due. It does not block.
+	Wake()
+	// Test runs the checks of a rotation, soon, and reports to the log. It does
+	// not block.
+	Test(arn secrets.ARN)
+	// Check runs the checks of a rotation now: what a rotation would do, or why
+	// it would fail. Nothing is changed.
+	Check(ctx context.Context, arn secrets.ARN) (outcome string, err error)
+}
 
 // Sealer encrypts values. What it returns opens only for the same ARN and
 // version id.

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -13,17 +12,15 @@ const MaxTags = 50
 
 // TagResourceInput adds tags or overwrites those of the same key.
 type TagResourceInput struct {
-	SecretID string `json:"SecretId"`
-	Tags     []Tag
+	SecretID string `json:"SecretId" aws:"required 1..2048"`
+	Tags     []Tag  `aws:"required"`
 }
 
 // TagResource adds or overwrites tags. Errors: InvalidParameterException (more
 // than 50 tags, a key given twice, a key that begins with aws:),
 // InvalidRequestException, ResourceNotFoundException.
 func (s *Service) TagResource(ctx context.Context, in TagResourceInput) error {
-	var c constraints
-	checkTags(&c, in.Tags)
-	if err := c.err(); err != nil {
+	if err := Check(in, nil); err != nil {
 		return err
 	}
 	return s.changeTags(ctx, in.SecretID, func(sec *Secret) (err error) {
@@ -34,19 +31,15 @@ func (s *Service) TagResource(ctx context.Context, in TagResourceInput) error {
 
 // UntagResourceInput removes tags by their keys.
 type UntagResourceInput struct {
-	SecretID string `json:"SecretId"`
-	TagKeys  []string
+	SecretID string   `json:"SecretId" aws:"required 1..2048"`
+	TagKeys  []string `aws:"required each:1..128"`
 }
 
 // UntagResource removes tags; keys that are not there do no harm. Errors:
 // InvalidParameterException (a key that begins with aws:),
 // InvalidRequestException, ResourceNotFoundException.
 func (s *Service) UntagResource(ctx context.Context, in UntagResourceInput) error {
-	var c constraints
-	for i, k := range in.TagKeys {
-		c.length("tagKeys."+strconv.Itoa(i+1)+".member", k, 1, 128)
-	}
-	if err := c.err(); err != nil {
+	if err := Check(in, nil); err != nil {
 		return err
 	}
 	return s.changeTags(ctx, in.SecretID, func(sec *Secret) error {
@@ -104,12 +97,4 @@ func userTag(secret, key string) error {
 		return refuse(invalidParameter, secret, "You can't modify system tags. Tag key: '%s'.", key)
 	}
 	return nil
-}
-
-func checkTags(c *constraints, tags []Tag) {
-	for i, t := range tags {
-		path := "tags." + strconv.Itoa(i+1) + ".member."
-		c.length(path+"key", t.Key, 1, 128)
-		c.optional(path+"value", t.Value, 0, 256)
-	}
 }

@@ -45,8 +45,8 @@ func (t *SecretBlob) UnmarshalJSON(b []byte) error {
 
 // GivenValue is the value in a request, as one of two members.
 type GivenValue struct {
-	SecretString SecretText `json:"SecretString,omitzero"`
-	SecretBinary SecretBlob `json:"SecretBinary,omitzero"`
+	SecretString SecretText `json:"SecretString,omitzero" aws:"1..65536 secret"`
+	SecretBinary SecretBlob `json:"SecretBinary,omitzero" aws:"1..65536 secret"`
 }
 
 // Give makes a GivenValue of a value.
@@ -55,11 +55,6 @@ func Give(v secrets.Value) GivenValue {
 		return GivenValue{SecretBinary: SecretBlob{v}}
 	}
 	return GivenValue{SecretString: SecretText{v}}
-}
-
-func (g GivenValue) check(c *constraints) {
-	c.sensitive("secretString", g.SecretString.Value)
-	c.sensitive("secretBinary", g.SecretBinary.Value)
 }
 
 // value returns the one that was given, or the zero Value.
@@ -80,9 +75,9 @@ func (g GivenValue) value(secret string) (secrets.Value, error) {
 // GetSecretValueInput says which version to read: neither id nor label means
 // AWSCURRENT.
 type GetSecretValueInput struct {
-	SecretID     string `json:"SecretId"`
-	VersionID    string `json:"VersionId,omitempty"`
-	VersionStage string `json:"VersionStage,omitempty"`
+	SecretID     string `json:"SecretId" aws:"required 1..2048"`
+	VersionID    string `json:"VersionId,omitempty" aws:"32..64"`
+	VersionStage string `json:"VersionStage,omitempty" aws:"1..256"`
 }
 
 // GetSecretValueOutput is a version with its value. As JSON it shows the value
@@ -128,10 +123,7 @@ func (o GetSecretValueOutput) LogValue() slog.Value {
 // that is not on the version named, and for a secret marked for deletion;
 // DecryptionFailure.
 func (s *Service) GetSecretValue(ctx context.Context, in GetSecretValueInput) (*GetSecretValueOutput, error) {
-	var c constraints
-	c.optional("versionId", in.VersionID, secrets.MinVersionIDLen, secrets.MaxVersionIDLen)
-	c.optional("versionStage", in.VersionStage, 1, secrets.MaxLabelLength)
-	if err := c.err(); err != nil {
+	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
 	sec, err := s.findAlive(ctx, in.SecretID)
@@ -206,10 +198,11 @@ func (s *Service) noteAccess(ctx context.Context, sec *Secret, v secrets.Version
 
 // PutSecretValueInput is a new version. Its id is ClientRequestToken.
 type PutSecretValueInput struct {
-	SecretID           string `json:"SecretId"`
-	ClientRequestToken string
+	SecretID           string `json:"SecretId" aws:"required 1..2048"`
+	ClientRequestToken string `aws:"32..64"`
 	GivenValue
-	VersionStages []string `json:",omitempty"` // none = AWSCURRENT
+	VersionStages []string `json:",omitempty" aws:"1..20 each:1..256"`            // none = AWSCURRENT
+	RotationToken string   `json:",omitempty" aws:"36..256 pattern:token secret"` // of a function in another account; not used
 }
 
 // PutSecretValueOutput names the version and the labels now on it.
@@ -261,14 +254,10 @@ func (s *Service) PutSecretValue(ctx context.Context, in PutSecretValueInput) (*
 }
 
 func (in PutSecretValueInput) check() (secrets.Value, error) {
-	if err := requireToken(in.ClientRequestToken, in.SecretID); err != nil {
+	if err := Check(in, nil); err != nil {
 		return secrets.Value{}, err
 	}
-	var c constraints
-	c.length("clientRequestToken", in.ClientRequestToken, secrets.MinVersionIDLen, secrets.MaxVersionIDLen)
-	in.GivenValue.check(&c)
-	checkLabels(&c, in.VersionStages)
-	if err := c.err(); err != nil {
+	if err := requireToken(in.ClientRequestToken, in.SecretID); err != nil {
 		return secrets.Value{}, err
 	}
 	if err := refuseIntent(in.SecretID, in.VersionStages...); err != nil {
@@ -309,7 +298,7 @@ func (s *Service) sameValue(ctx context.Context, arn secrets.ARN, token string, 
 // needs it (a superuser's secret); LastAccessedDate stays as it was. Errors: as
 // GetSecretValue, and Invalid for a value that is not a JSON object.
 func (s *Service) Credentials(ctx context.Context, id string) (secrets.Credentials, secrets.ARN, error) {
-	sec, err := s.findAlive(ctx, id)
+	sec, err := s.lookUp(ctx, id)
 	if err != nil {
 		return secrets.Credentials{}, secrets.ARN{}, err
 	}

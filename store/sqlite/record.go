@@ -15,7 +15,7 @@ import (
 // and each value is nil, int64 or string. So what a change touched is found by
 // comparing values with ==.
 var (
-	secretColumns  = []string{"partition", "region", "account", "name", "suffix", "description", "kms_key_id", "tags", "created", "changed", "accessed", "deleted", "purge_at", "value_changed", "due_at", "rotation"}
+	secretColumns  = []string{"partition", "region", "account", "name", "suffix", "description", "kms_key_id", "tags", "created", "changed", "accessed", "deleted", "purge_at", "value_changed", "due_at", "rotation", "policy", "type", "owning_service", "external", "primary_region", "replicas", "revision", "follow_at"}
 	versionColumns = []string{"seq", "created", "accessed", "labels", "key_id"}
 )
 
@@ -119,6 +119,14 @@ func (r *stored) decode() (*service.Secret, error) {
 	if d.json(&rotation) {
 		s.Rotation = &rotation
 	}
+	s.Policy, s.Type, s.OwningService = d.text(), d.text(), d.text()
+	var external service.External
+	if d.json(&external) {
+		s.External = &external
+	}
+	s.PrimaryRegion = d.text()
+	d.json(&s.Replicas)
+	s.Revision, s.FollowAt = d.int(), d.time()
 	for _, v := range r.versions {
 		dv := reader{cols: v.cols[1:]}
 		out := secrets.Version{ID: v.id, Empty: !v.filled, Created: dv.time(), Accessed: dv.time()}
@@ -153,6 +161,11 @@ func (d *reader) next() any {
 func (d *reader) text() string {
 	s, _ := d.next().(string)
 	return s
+}
+
+func (d *reader) int() int64 {
+	n, _ := d.next().(int64)
+	return n
 }
 
 func (d *reader) time() time.Time {
@@ -205,6 +218,22 @@ func encode(id int64, s *service.Secret, values service.Sealed, old *stored) (st
 		}
 		w.json(r)
 	}
+	for _, text := range []string{s.Policy, s.Type, s.OwningService} {
+		w.text(text)
+	}
+	if s.External == nil {
+		w.put(nil)
+	} else {
+		w.json(s.External)
+	}
+	w.text(s.PrimaryRegion)
+	if len(s.Replicas) == 0 {
+		w.put(nil)
+	} else {
+		w.json(s.Replicas)
+	}
+	w.put(s.Revision)
+	w.time(s.FollowAt)
 	out := stored{id: id, cols: w.cols}
 	seq := int64(0)
 	for _, v := range s.Versions {

@@ -60,7 +60,6 @@ func (s *Store) Close() error {
 // What readers select.
 var (
 	findQuery = selecting("FROM secrets WHERE account = ? AND region = ? AND name = ?")
-	listQuery = selecting("FROM secrets WHERE account = ? AND region = ? AND name > ? ORDER BY name LIMIT ?")
 	dueQuery  = selecting("FROM secrets WHERE due_at <= ? ORDER BY due_at, name, id LIMIT ?")
 )
 
@@ -72,12 +71,18 @@ const (
 		WHERE account = ? AND region = ? AND name = ? AND suffix = ? AND partition = ?`
 	purgeableQuery = `SELECT partition, region, account, name, suffix FROM secrets
 		WHERE purge_at <= ? ORDER BY purge_at, id LIMIT ?`
+	behindQuery = `SELECT partition, region, account, name, suffix FROM secrets
+		WHERE follow_at <= ? ORDER BY follow_at, id LIMIT ?`
 )
 
 func (s *Store) prepareQueries(ctx context.Context) error {
 	s.queries = make(map[string]*sql.Stmt)
-	for _, q := range []string{findQuery.secrets, findQuery.versions, listQuery.secrets, listQuery.versions,
-		dueQuery.secrets, dueQuery.versions, valueQuery, idQuery, purgeableQuery} {
+	texts := []string{findQuery.secrets, findQuery.versions, dueQuery.secrets, dueQuery.versions,
+		valueQuery, idQuery, purgeableQuery, behindQuery, placesQuery}
+	for _, q := range listQueries {
+		texts = append(texts, q.secrets, q.versions)
+	}
+	for _, q := range texts {
 		stmt, err := s.readers.PrepareContext(ctx, q)
 		if err != nil {
 			return err
@@ -98,11 +103,6 @@ func (s *Store) Find(ctx context.Context, id secrets.ID) (*service.Secret, error
 		return nil, service.ErrNotFound
 	}
 	return found[0], nil
-}
-
-// List implements service.Store.
-func (s *Store) List(ctx context.Context, account, region, after string, n int) ([]*service.Secret, error) {
-	return s.records(ctx, listQuery, account, region, after, max(n, 0))
 }
 
 // Due implements service.Store.
@@ -149,7 +149,16 @@ func (s *Store) one(ctx context.Context, dest any, query string, args ...any) er
 
 // Purgeable implements service.Store.
 func (s *Store) Purgeable(ctx context.Context, now time.Time, n int) ([]secrets.ARN, error) {
-	rows, err := s.queries[purgeableQuery].QueryContext(ctx, now.UnixMicro(), max(n, 0))
+	return s.arns(ctx, purgeableQuery, now, n)
+}
+
+// Behind implements service.Store.
+func (s *Store) Behind(ctx context.Context, now time.Time, n int) ([]secrets.ARN, error) {
+	return s.arns(ctx, behindQuery, now, n)
+}
+
+func (s *Store) arns(ctx context.Context, query string, now time.Time, n int) ([]secrets.ARN, error) {
+	rows, err := s.queries[query].QueryContext(ctx, now.UnixMicro(), max(n, 0))
 	if err != nil {
 		return nil, classify(s.path, err)
 	}

@@ -197,7 +197,7 @@ func (m *machine) check(t *rapid.T) {
 			}
 		}
 	}
-	got, err := m.store.List(m.ctx, account, region, "", 100)
+	got, err := m.store.List(m.ctx, service.Listing{Account: account, Region: region, N: 100})
 	compare(t, "List", got, err, all)
 
 	due := slices.DeleteFunc(slices.Clone(all), func(s *service.Secret) bool { return s.DueAt.IsZero() || s.DueAt.After(noon.Add(time.Minute)) })
@@ -238,7 +238,7 @@ func compare(t *rapid.T, what string, got []*service.Secret, err error, want []*
 }
 
 func (m *machine) wipe(t *rapid.T) {
-	all, err := m.store.List(m.ctx, account, region, "", 100)
+	all, err := m.store.List(m.ctx, service.Listing{Account: account, Region: region, N: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ var queryTests = []testCase{
 		for _, size := range []int{1, 7, len(names), 1000} {
 			var got []string
 			for after := ""; ; {
-				page, err := s.List(t.Context(), account, region, after, size)
+				page, err := s.List(t.Context(), service.Listing{Account: account, Region: region, After: service.Position{Name: after}, N: size})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -71,7 +71,7 @@ var queryTests = []testCase{
 			n     int
 			want  string
 		}{{"", 0, ""}, {"", 2, "a b"}, {"a", 9, "b c"}, {"aa", 9, "b c"}, {"b", 1, "c"}, {"c", 9, ""}, {"z", 9, ""}} {
-			page, err := s.List(t.Context(), account, region, c.after, c.n)
+			page, err := s.List(t.Context(), service.Listing{Account: account, Region: region, After: service.Position{Name: c.after}, N: c.n})
 			if got := namesOf(page); err != nil || got != c.want {
 				t.Errorf("after %q at most %d: %q instead of %q, error %v", c.after, c.n, got, c.want, err)
 			}
