@@ -1,0 +1,58 @@
+// Package access says who calls: it reads the Authorization header of a request
+// and names the principal behind it. What a principal may do is the business of
+// access/policy.
+//
+// Errors are *secrets.Error of kind Denied. Code is AWS's exception and the
+// text of Err is AWS's own.
+package access
+
+import (
+	"net/http"
+	"regexp"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// Principal is who calls, and where the call acts.
+type Principal struct {
+	Account   string // 12 digits
+	Region    string // of the credential scope
+	ARN       string // arn:aws:iam::<account>:root
+	AccessKey string // the key's id, never a secret
+}
+
+// Dev authenticates as `pawl serve --dev` does: everybody who sends well-formed
+// credentials is the root user of an account. Signatures are NOT checked, nor
+// the request's age, nor a session token: an access key of any name with any
+// secret will do. It must only ever listen on the loopback interface.
+type Dev struct{}
+
+// DevAccount is the account of everybody whose access key is not itself the
+// number of an account.
+const DevAccount = "123456789012"
+
+var (
+	accountNumber = regexp.MustCompile(`^[0-9]{12}$`)
+	keyID         = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
+)
+
+// Authenticate names the principal of a request: region from the credential
+// scope, account DevAccount or, where the access key is a number of 12 digits,
+// that account. The body is not looked at. Errors: those of ParseAuthorization,
+// and UnrecognizedClientException for a key id that no key can have.
+func (Dev) Authenticate(r *http.Request, _ []byte) (Principal, error) {
+	c, err := ParseAuthorization(r)
+	if err != nil {
+		return Principal{}, err
+	}
+	if !keyID.MatchString(c.AccessKey) {
+		return Principal{}, denied(unrecognizedClient, "The security token included in the request is invalid.").
+			WithHint("any access key of letters, digits and _.- will do here: AWS_ACCESS_KEY_ID=dev AWS_SECRET_ACCESS_KEY=dev")
+	}
+	p := Principal{Account: DevAccount, Region: c.Region, AccessKey: c.AccessKey}
+	if accountNumber.MatchString(c.AccessKey) {
+		p.Account = c.AccessKey
+	}
+	p.ARN = "arn:" + secrets.PartitionOf(p.Region) + ":iam::" + p.Account + ":root"
+	return p, nil
+}

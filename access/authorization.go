@@ -1,0 +1,185 @@
+package access
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// The exceptions of authentication.
+// Source: AWS API references, "Common Errors".
+const (
+	missingToken        = "MissingAuthenticationTokenException"
+	incompleteSignature = "IncompleteSignatureException"
+	invalidSignature    = "InvalidSignatureException"
+	unrecognizedClient  = "UnrecognizedClientException"
+)
+
+// What a signature's scope ends with.
+const (
+	service    = "secretsmanager"
+	terminator = "aws4_request"
+	algorithm  = "AWS4-HMAC-SHA256"
+)
+
+// The form of X-Amz-Date: ISO 8601, basic, in UTC.
+const dateTime = "20060102T150405Z"
+
+var regionName = regexp.MustCompile(`^([a-z]+-)+\d+$`)
+
+// Credential is what a request says of its signature. Nothing of it is proved.
+type Credential struct {
+	AccessKey     string   // as sent; may be empty, and then is nobody's
+	Date          string   // yyyymmdd, the day of At
+	Region        string   // looks like a region
+	Service       string   // secretsmanager
+	SignedHeaders []string // in lower case, in the order they were signed
+	Signature     string   // as sent, never empty
+	At            time.Time
+}
+
+// ParseAuthorization reads the Authorization header of Signature Version 4:
+//
+//	AWS4-HMAC-SHA256 Credential=<key>/<yyyymmdd>/<region>/secretsmanager/aws4_request, SignedHeaders=a;b, Signature=<hex>
+//
+// and the request's time from X-Amz-Date, else from Date. It checks all that
+// can be checked without knowing a key, in AWS's order. Errors:
+// MissingAuthenticationTokenException (no such header),
+// IncompleteSignatureException (parts are missing or malformed),
+// InvalidSignatureException (the scope is not ours).
+//
+// Source: IAM user guide, "Elements of an AWS API request signature" and
+// "Troubleshoot Signature Version 4 signing for AWS API requests".
+func ParseAuthorization(r *http.Request) (Credential, error) {
+	header := r.Header.Get("Authorization")
+	used, rest, _ := strings.Cut(strings.TrimSpace(header), " ")
+	if !strings.HasPrefix(used, "AWS4-") {
+		return Credential{}, denied(missingToken, "Missing Authentication Token").
+			WithHint("sign the request: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and do not use --no-sign-request")
+	}
+	given, err := parameters(header, rest)
+	if err != nil {
+		return Credential{}, err
+	}
+	date := r.Header.Get("X-Amz-Date")
+	if date == "" {
+		date = r.Header.Get("Date")
+	}
+	if err := complete(header, given, date); err != nil {
+		return Credential{}, err
+	}
+	at, err := parseDate(date)
+	if err != nil {
+		return Credential{}, err
+	}
+	if used != algorithm {
+		return Credential{}, denied(incompleteSignature, "Unsupported AWS 'algorithm': '%s' (only %s for now). ", used, algorithm)
+	}
+	scope := strings.Split(given["Credential"], "/")
+	if len(scope) != 5 {
+		return Credential{}, denied(incompleteSignature,
+			"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", withoutKey(scope)).
+			WithHint("a key id has no slashes: was the secret access key put in its place?")
+	}
+	c := Credential{
+		AccessKey: scope[0], Date: scope[1], Region: scope[2], Service: scope[3],
+		SignedHeaders: strings.Split(strings.ToLower(given["SignedHeaders"]), ";"), Signature: given["Signature"], At: at,
+	}
+	return c, c.checkScope(scope[4])
+}
+
+// parameters reads `name=value, name=value`.
+func parameters(header, list string) (map[string]string, error) {
+	given := map[string]string{}
+	for pair := range strings.SplitSeq(list, ",") {
+		pair = strings.TrimSpace(pair)
+		if pair == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, denied(incompleteSignature,
+				"Invalid key=value pair (missing equal-sign) in Authorization header (hashed with SHA-256 and encoded with Base64): '%s'.", hashed(header))
+		}
+		given[name] = value
+	}
+	return given, nil
+}
+
+// complete says in one text all that the header lacks. AWS used to repeat the
+// header in it and now repeats a hash, so that a signature, or the password of
+// another scheme, can't be read in a log.
+func complete(header string, given map[string]string, date string) error {
+	var lacks strings.Builder
+	for _, name := range []string{"Credential", "Signature", "SignedHeaders"} {
+		if given[name] == "" {
+			lacks.WriteString("Authorization header requires '" + name + "' parameter. ")
+		}
+	}
+	if date == "" {
+		lacks.WriteString("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ")
+	}
+	if lacks.Len() == 0 {
+		return nil
+	}
+	return denied(incompleteSignature, "%s(Hashed with SHA-256 and encoded with Base64) Authorization=%s", lacks.String(), hashed(header))
+}
+
+func hashed(header string) string {
+	sum := sha256.Sum256([]byte(header))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// parseDate reads the time of a request; a Date header may have HTTP's form.
+func parseDate(s string) (time.Time, error) {
+	// time.Parse takes fractions of a second, which SigV4 does not know.
+	if t, err := time.Parse(dateTime, s); err == nil && len(s) == len(dateTime) {
+		return t, nil
+	}
+	if t, err := http.ParseTime(s); err == nil {
+		return t.UTC(), nil
+	}
+	return time.Time{}, denied(incompleteSignature, "Date must be in ISO-8601 'basic format'. Got '%s'. See http://en.wikipedia.org/wiki/ISO_8601", s)
+}
+
+// withoutKey is a malformed credential as it may be shown: where there are too
+// many slashes, a secret access key may stand in the key id's place.
+func withoutKey(scope []string) string {
+	if n := len(scope); n > 5 {
+		scope = append([]string{"***"}, scope[n-4:]...)
+	}
+	return strings.Join(scope, "/")
+}
+
+// checkScope says in one text all that is wrong with the credential's scope.
+func (c Credential) checkScope(end string) error {
+	var wrong strings.Builder
+	if !regionName.MatchString(c.Region) {
+		wrong.WriteString("Credential should be scoped to a valid region, not '" + c.Region + "'. ")
+	}
+	if c.Service != service {
+		wrong.WriteString("Credential should be scoped to correct service: '" + service + "'. ")
+	}
+	if end != terminator {
+		wrong.WriteString("Credential should be scoped with a valid terminator: '" + terminator + "', not '" + end + "'. ")
+	}
+	if at := c.At.Format(dateTime); c.Date != at[:len("yyyymmdd")] {
+		wrong.WriteString("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" +
+			c.Date + "' != '" + at[:len("yyyymmdd")] + "', from '" + at + "'.")
+	}
+	if wrong.Len() == 0 {
+		return nil
+	}
+	return denied(invalidSignature, "%s", wrong.String())
+}
+
+func denied(code, format string, args ...any) *secrets.Error {
+	e := secrets.Errorf(secrets.Denied, format, args...)
+	e.Code = code
+	return e
+}
