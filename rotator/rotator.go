@@ -207,7 +207,7 @@ func (w *run) loop(ctx context.Context) (Result, error) {
 
 // job reads the values a strategy needs.
 func (w *run) job(ctx context.Context, vs secrets.Versions, pending string) (*strategies.Job, error) {
-	j := &strategies.Job{Secret: w.name, VersionID: pending, Report: w.note}
+	j := &strategies.Job{ARN: w.v.ARN(), VersionID: pending, Report: w.note}
 	for _, want := range []struct {
 		id   string
 		into *secrets.Value

@@ -79,7 +79,7 @@ func (w *world) logged(texts ...string) <-chan struct{} {
 			}
 		}
 		close(said)
-	})}, nil))
+	})}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	return said
 }
 

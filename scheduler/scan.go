@@ -85,7 +85,7 @@ func (s *Scheduler) Scan(ctx context.Context) {
 		}
 		s.complain(ctx, nil)
 		if reschedules >= maxReschedules {
-			s.wakeUp()
+			s.Wake()
 		}
 		if full || len(ds) < n || n >= deepest || ctx.Err() != nil {
 			// Next time a little more than it took this time.

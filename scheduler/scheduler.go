@@ -26,8 +26,9 @@ const (
 )
 
 const (
-	scanEvery  = time.Second
-	purgeEvery = 10 * time.Minute
+	scanEvery   = time.Second
+	purgeEvery  = 10 * time.Minute
+	followEvery = 5 * time.Second
 )
 
 // Config is what a Scheduler is made of. Runner is required.
@@ -39,6 +40,9 @@ type Config struct {
 	// Purge removes the secrets whose recovery window is over and returns their
 	// names; it is called every ten minutes. nil = nothing is removed.
 	Purge func(ctx context.Context, now time.Time) ([]string, error)
+	// Follow brings replicas up to their primaries; it is called every five
+	// seconds. nil = there are none.
+	Follow func(ctx context.Context, now time.Time) error
 	// OnEvent hears what happens in each run, OnDone how each run ended. Both
 	// are called by the workers and must be quick.
 	OnEvent func(rotator.Event)
@@ -60,6 +64,7 @@ type Scheduler struct {
 	c     Config
 	clock clockwork.Clock
 	pool  *pool
+	tests *tester
 	wake  chan struct{} // asks the loop for a scan
 
 	life    sync.Mutex // held by Start and Stop
@@ -74,6 +79,7 @@ type Scheduler struct {
 // New makes a Scheduler that does not run yet.
 func New(c Config) *Scheduler {
 	s := &Scheduler{c: c, clock: c.Runner.Rotator.Clock, wake: make(chan struct{}, 1), pool: newPool()}
+	s.tests = newTester(s)
 	p := s.pool
 	p.clock, p.random, p.log = s.clock, c.Runner.random, c.Runner.log()
 	p.after = func(e ending) {
@@ -81,7 +87,7 @@ func New(c Config) *Scheduler {
 			c.OnDone(e.report)
 		}
 	}
-	p.hungry = s.wakeUp
+	p.hungry = s.Wake
 	s.scan.depth = page
 	s.Reconfigure(c.Workers, c.PerTarget)
 	return s
@@ -98,7 +104,9 @@ func (s *Scheduler) Reconfigure(workers, perTarget int) {
 	s.pool.resize(workers, perTarget)
 }
 
-func (s *Scheduler) wakeUp() {
+// Wake says that something may have become due: the next scan is now. It does
+// not block.
+func (s *Scheduler) Wake() {
 	select {
 	case s.wake <- struct{}{}:
 	default: // asked already
@@ -130,6 +138,7 @@ func (s *Scheduler) Start(ctx context.Context) error {
 // open lets the pool work; its runs end with ctx.
 func (s *Scheduler) open(ctx context.Context) {
 	s.pool.open(func(d service.Due) ending { return s.rotate(ctx, d) })
+	s.tests.open(ctx)
 }
 
 func (s *Scheduler) loop(ctx context.Context, ended chan struct{}) {
@@ -169,9 +178,12 @@ func (s *Scheduler) triggers(ctx context.Context) (cron gocron.Scheduler, err er
 				log.Error("panic in a scheduled job", "job", name, "panic", fmt.Sprintf("%T", p))
 			})))
 	}
-	add("due", scanEvery, s.wakeUp)
+	add("due", scanEvery, s.Wake)
 	if s.c.Purge != nil {
 		add("purge", purgeEvery, func() { s.purge(ctx) })
+	}
+	if s.c.Follow != nil {
+		add("follow", followEvery, func() { s.follow(ctx) })
 	}
 	if err != nil {
 		return nil, errors.Join(err, cron.Shutdown())
@@ -189,6 +201,12 @@ func (s *Scheduler) purge(ctx context.Context) {
 	}
 }
 
+func (s *Scheduler) follow(ctx context.Context) {
+	if err := s.c.Follow(ctx, s.clock.Now()); err != nil && ctx.Err() == nil {
+		s.pool.log.Warn("replicas could not be brought up to their primaries", "error", oneLine(err))
+	}
+}
+
 // Stop begins nothing more and lets the rotations under way reach a safe point:
 // those before setSecret stop at once, the others go to their end. It returns
 // when all have, or with an error that names those still under way when ctx
@@ -200,14 +218,14 @@ func (s *Scheduler) Stop(ctx context.Context) error {
 	if s.cancel == nil {
 		return nil
 	}
-	drained := s.pool.close()
+	drained, tested := s.pool.close(), s.tests.close()
 	s.cancel()
 	err := s.cron.ShutdownWithContext(ctx)
 	if errors.Is(err, ctx.Err()) {
 		err = nil // said below, with names
 	}
 	s.cancel = nil
-	for _, done := range []<-chan struct{}{s.looping, drained} {
+	for _, done := range []<-chan struct{}{s.looping, drained, tested} {
 		select {
 		case <-done:
 		case <-ctx.Done():

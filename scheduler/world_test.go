@@ -105,7 +105,7 @@ func (p *steps) step(ctx context.Context, j *strategies.Job, step string) (cur, 
 	at := p.s.at[p.host]
 	p.s.mu.Unlock()
 	if at != nil {
-		err = at(ctx, j.Secret, step)
+		err = at(ctx, j.ARN.Name, step)
 	}
 	return
 }

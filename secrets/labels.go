@@ -205,18 +205,29 @@ func (vs Versions) Move(label, to string) (Versions, error) {
 // versions, those without labels go, oldest first, but never one younger than
 // 24 hours.
 func (vs Versions) Prune(now time.Time) (keep Versions, drop []string) {
-	excess := len(vs) - MaxVersions
-	if excess <= 0 {
+	return vs.drop(len(vs)-MaxVersions, func(v Version) bool { return now.Sub(v.Created) >= MinDeprecation })
+}
+
+// Trim is Prune without regard to age: of more than most versions, those
+// without labels go, oldest first.
+func (vs Versions) Trim(most int) (keep Versions, drop []string) {
+	return vs.drop(len(vs)-most, func(Version) bool { return true })
+}
+
+// drop takes n versions away, or as many as have no label and may go, oldest
+// first.
+func (vs Versions) drop(n int, may func(Version) bool) (keep Versions, drop []string) {
+	if n <= 0 {
 		return vs, nil
 	}
 	var old Versions
 	for _, v := range vs {
-		if len(v.Labels) == 0 && now.Sub(v.Created) >= MinDeprecation {
+		if len(v.Labels) == 0 && may(v) {
 			old = append(old, v)
 		}
 	}
 	sort.SliceStable(old, func(i, j int) bool { return old[i].Created.Before(old[j].Created) })
-	for _, v := range old[:min(excess, len(old))] {
+	for _, v := range old[:min(n, len(old))] {
 		drop = append(drop, v.ID)
 	}
 	for _, v := range vs {
@@ -231,6 +242,9 @@ func (vs Versions) checkLimit() error {
 	n := 0
 	for _, v := range vs {
 		n += len(v.Labels)
+		if v.Has(Intent) {
+			n-- // Pawl's own, which nobody is charged for
+		}
 	}
 	if n > MaxLabels {
 		e := Errorf(Invalid, "a secret has at most %d staging labels over all its versions", MaxLabels)

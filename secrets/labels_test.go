@@ -157,6 +157,15 @@ func (m *model) current(id string) {
 	}
 }
 
+// within keeps the limit; PAWLINTENT is free.
+func (m *model) within() bool {
+	n := len(m.at)
+	if _, ok := m.at[Intent]; ok {
+		n--
+	}
+	return n <= 20
+}
+
 func (m *model) put(id string, empty bool, labels []string) bool {
 	if has, ok := m.empty[id]; ok && !has {
 		return false
@@ -177,7 +186,7 @@ func (m *model) put(id string, empty bool, labels []string) bool {
 			m.at[l] = id
 		}
 	}
-	return len(m.at) <= 20
+	return m.within()
 }
 
 func (m *model) move(label, to string) bool {
@@ -192,7 +201,7 @@ func (m *model) move(label, to string) bool {
 	default:
 		m.at[label] = to
 	}
-	return len(m.at) <= 20
+	return m.within()
 }
 
 func TestLabelsAgainstModel(t *testing.T) {
@@ -264,6 +273,15 @@ func TestLabelsAgainstModel(t *testing.T) {
 	})
 }
 
+func unlabelled(vs Versions) (n int) {
+	for _, v := range vs {
+		if len(v.Labels) == 0 {
+			n++
+		}
+	}
+	return n
+}
+
 func TestPrune(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	rapid.Check(t, func(t *rapid.T) {
@@ -296,6 +314,20 @@ func TestPrune(t *testing.T) {
 		for _, v := range keep {
 			if prunable(v) && (len(keep) > MaxVersions || v.Created.Before(newestDropped)) {
 				t.Fatalf("%s should have gone", v.ID)
+			}
+		}
+		// Trim minds no age, and keeps the newest of those without a label.
+		most := rapid.IntRange(0, 130).Draw(t, "most")
+		keep, drop = vs.Trim(most)
+		if want := min(max(len(vs)-most, 0), unlabelled(vs)); len(drop) != want || len(keep)+len(drop) != len(vs) {
+			t.Fatalf("trimmed to %d: %d dropped, want %d", most, len(drop), want)
+		}
+		for _, id := range drop {
+			gone, _ := vs.Find(id)
+			for _, v := range keep {
+				if len(gone.Labels) > 0 || len(v.Labels) == 0 && v.Created.Before(gone.Created) {
+					t.Fatalf("trimmed to %d: %s went, %s stayed", most, gone.ID, v.ID)
+				}
 			}
 		}
 	})

@@ -6,13 +6,16 @@ import "time"
 const (
 	SingleUser       = "single-user"
 	AlternatingUsers = "alternating-users"
+	// Partner is the strategy of a partner's secret whose rotation the API
+	// configured: its settings are kept, but there is no engine for partners.
+	Partner = "partner"
 )
 
 // RotationRules say how and when one secret rotates, as its operator declared
 // them. They travel unchanged from the configuration file through the store to
 // the strategy and hold no secret value.
 type RotationRules struct {
-	Strategy  string `json:"strategy"`            // SingleUser or AlternatingUsers
+	Strategy  string `json:"strategy"`            // SingleUser, AlternatingUsers or Partner
 	Engine    string `json:"engine,omitempty"`    // kind of server; "" = the secret's own "engine" key
 	Superuser string `json:"superuser,omitempty"` // name or ARN of the superuser's secret
 
@@ -55,6 +58,32 @@ type TLSRules struct {
 	CAFile string `json:"caFile,omitempty"` // PEM file; "" = the system's roots
 }
 
+// Scheduled reports whether the rules say when to rotate.
+func (r RotationRules) Scheduled() bool { return r.Schedule != "" || r.AfterDays != 0 }
+
+// Expression is when to rotate, for people: Schedule, or AfterDays as the
+// expression that means the same; "" for only on demand.
+func (r RotationRules) Expression() string {
+	if s, err := EveryDays(r.AfterDays); err == nil {
+		return s.String()
+	}
+	return r.Schedule
+}
+
+// ReadSchedule returns when windows open: by AfterDays or else by Schedule; the
+// zero Schedule where neither is set. The error is that of ParseSchedule or
+// EveryDays.
+func (r RotationRules) ReadSchedule(minimum time.Duration) (Schedule, error) {
+	switch {
+	case r.AfterDays != 0:
+		return EveryDays(r.AfterDays)
+	case r.Schedule != "":
+		return ParseSchedule(r.Schedule, minimum)
+	default:
+		return Schedule{}, nil
+	}
+}
+
 // Rotation is a secret's rotation as the store keeps it: the rules, who
 // declared them, and the facts its history left. What a running rotation has
 // done so far is not here: that is read from the staging labels.
@@ -63,7 +92,10 @@ type Rotation struct {
 	Enabled bool          `json:"enabled"`
 	Source  string        `json:"source,omitempty"` // who declared the rules: "file pawl.yaml:12", "api"
 	Paused  bool          `json:"paused,omitempty"`
-	Since   time.Time     `json:"since"` // since when the schedule counts: no window from before it was missed
+	// Asked is the id of a version that somebody asked for by name: its rotation
+	// goes on although the schedule is paused.
+	Asked string    `json:"asked,omitempty"`
+	Since time.Time `json:"since"` // since when the schedule counts: no window from before it was missed
 
 	// LastRotated is when a rotation last completed; zero if never.
 	LastRotated time.Time `json:"lastRotated,omitzero"`

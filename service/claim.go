@@ -34,8 +34,11 @@ func placesOf(vs secrets.Versions) places {
 
 // Claim claims a secret, at once or not at all. Errors: Conflict while another
 // claimant, here or in another process, has it; ResourceNotFoundException;
-// InvalidRequestException for one that is marked for deletion.
+// InvalidRequestException for one that is marked for deletion;
+// InvalidParameterException for a replica, which its primary rotates. An ARN may
+// be of any account and region.
 func (s *Service) Claim(ctx context.Context, id string) (*Claim, error) {
+	s = s.where(id)
 	meant, err := secrets.ParseID(id)
 	arn := meant.ARN
 	if err != nil || meant.ByName {
@@ -55,10 +58,16 @@ func (s *Service) Claim(ctx context.Context, id string) (*Claim, error) {
 		release()
 		return nil, err
 	}
-	return &Claim{
+	if err := atPrimary(sec); err != nil {
+		release()
+		return nil, err
+	}
+	c := &Claim{
 		s: s, arn: sec.ARN, release: release,
-		rotation: *s.rotationOf(sec), seen: placesOf(sec.Versions), fresh: sec.Versions,
-	}, nil
+		rotation: s.effective(*s.rotationOf(sec)), seen: placesOf(sec.Versions), fresh: sec.Versions,
+	}
+	c.rotation.Paused = sec.Rotation != nil && onHold(sec)
+	return c, nil
 }
 
 // rotationOf returns the secret's rotation, or one on demand by the default
@@ -74,8 +83,21 @@ func (s *Service) rotationOf(sec *Secret) *secrets.Rotation {
 	return &r
 }
 
-// Rotation returns the rotation as it was stored at the claim; the default
-// rules where none was declared.
+// effective returns a rotation by the rules it goes by: what the API can't say
+// of its own is as the configuration's defaults have it today.
+func (s *Service) effective(r secrets.Rotation) secrets.Rotation {
+	if r.Source == FromAPI {
+		said := r.Rules
+		r.Rules = s.rules().defaults
+		r.Rules.Strategy, r.Rules.Function = said.Strategy, said.Function
+		r.Rules.Schedule, r.Rules.AfterDays, r.Rules.Window = said.Schedule, said.AfterDays, said.Window
+	}
+	return r
+}
+
+// Rotation returns the rotation as it was at the claim, with the rules it goes
+// by; the default rules where none was declared. A pause does not show where
+// somebody asked for the rotation that is under way.
 func (c *Claim) Rotation() secrets.Rotation { return c.rotation }
 
 // ARN returns the secret's.
@@ -165,8 +187,10 @@ func (c *Claim) PutPending(ctx context.Context, id string, v secrets.Value) (str
 			case !old.Empty:
 				return nil, c.moved("version %s was filled by somebody else", id)
 			}
+		} else if sec.Rotation.Asked != "" && sec.Rotation.Asked == sec.Versions.IDWith(secrets.Pending) {
+			sec.Rotation.Asked = id // it takes that one's place
 		}
-		return values, c.s.addVersion(sec, id, []string{secrets.Pending, secrets.Intent})
+		return values, c.s.addVersion(sec, id, []string{secrets.Pending, secrets.Intent}, true)
 	})
 }
 
@@ -189,7 +213,7 @@ func (c *Claim) Promote(ctx context.Context, versionID string, keepPending bool)
 		sec.Versions, sec.Changed = versions, c.s.now()
 		sec.Rotation = c.s.rotationOf(sec)
 		sec.Rotation.LastRotated = sec.Changed
-		sec.Rotation.Attempt = secrets.Attempt{}
+		sec.Rotation.Attempt, sec.Rotation.Asked = secrets.Attempt{}, ""
 		return nil, nil
 	})
 }

@@ -306,7 +306,7 @@ func TestPutPendingFindsItFilled(t *testing.T) {
 func TestPutPendingPrunes(t *testing.T) {
 	h := open(t, service.Config{})
 	h.create("s", "x")
-	for i := 2; i <= 105; i++ {
+	for i := 2; i <= 100; i++ {
 		h.put("s", fmt.Sprint("v", i))
 	}
 	h.clock.add(24 * time.Hour)

@@ -32,15 +32,22 @@ type CreateSecretOutput struct {
 	ARN       string
 	Name      string
 	VersionID string `json:"VersionId,omitempty"`
+
+	ReplicationStatus []ReplicationStatusType `json:",omitempty"`
 }
 
 // CreateSecret makes a secret. The same token with the same value again gives
-// the first answer. Errors: ValidationException for a bad name,
-// InvalidRequestException without a token or for a name that is scheduled for
-// deletion, InvalidParameterException, ResourceExistsException.
+// the first answer; a secret made without a value has no version that would
+// remember the token, so making it again is refused. Errors: ValidationException
+// for a bad name, InvalidRequestException without a token or for a name that is
+// scheduled for deletion, InvalidParameterException, ResourceExistsException,
+// AccessDeniedException for a key that is not the caller's to use.
 func (s *Service) CreateSecret(ctx context.Context, in CreateSecretInput) (*CreateSecretOutput, error) {
 	v, err := in.check()
 	if err != nil {
+		return nil, err
+	}
+	if err := checkKey(in.Name, in.KmsKeyID, s.at.Region); err != nil {
 		return nil, err
 	}
 	// The name can become free between the two looks at it; not for ever.
@@ -86,7 +93,7 @@ func (s *Service) create(ctx context.Context, in CreateSecretInput, v secrets.Va
 	now := s.now()
 	sec := &Secret{
 		ARN: arn, Description: in.Description, KMSKeyID: in.KmsKeyID,
-		Created: now, Changed: now,
+		Type: in.Type, Created: now, Changed: now,
 	}
 	if len(in.Tags) > 0 {
 		sec.Tags = slices.Clone(in.Tags)
@@ -94,7 +101,7 @@ func (s *Service) create(ctx context.Context, in CreateSecretInput, v secrets.Va
 	out := &CreateSecretOutput{ARN: arn.String(), Name: arn.Name}
 	var values Sealed
 	if !v.IsZero() {
-		if err := s.addVersion(sec, in.ClientRequestToken, nil); err != nil {
+		if err := s.addVersion(sec, in.ClientRequestToken, nil, false); err != nil {
 			return nil, err
 		}
 		if values, err = s.seal(arn, in.ClientRequestToken, v); err != nil {
@@ -107,8 +114,17 @@ func (s *Service) create(ctx context.Context, in CreateSecretInput, v secrets.Va
 		d.apply(sec, now)
 	}
 	sec.DueAt = s.nextDue(sec, now)
+	if err := s.planReplicas(sec, in.AddReplicaRegions, in.ForceOverwriteReplicaSecret); err != nil {
+		return nil, err
+	}
 	if err := s.store.Create(ctx, sec, values); err != nil {
 		return nil, err
+	}
+	if len(sec.Replicas) > 0 {
+		s.follow(ctx, arn)
+		if out.ReplicationStatus, err = s.statusNow(ctx, arn); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }
@@ -125,7 +141,7 @@ func (s *Service) existing(ctx context.Context, in CreateSecretInput, v secrets.
 	}
 	switch {
 	case expired(sec, s.now()):
-		if err := s.store.Remove(ctx, sec.ARN); err != nil {
+		if err := s.end(ctx, sec.ARN, s.now()); err != nil {
 			return nil, err
 		}
 		return nil, ErrNotFound
@@ -140,5 +156,7 @@ func (s *Service) existing(ctx context.Context, in CreateSecretInput, v secrets.
 	if err := s.sameValue(ctx, sec.ARN, used.ID, v); err != nil {
 		return nil, err
 	}
-	return &CreateSecretOutput{ARN: sec.ARN.String(), Name: sec.ARN.Name, VersionID: used.ID}, nil
+	return &CreateSecretOutput{
+		ARN: sec.ARN.String(), Name: sec.ARN.Name, VersionID: used.ID, ReplicationStatus: s.replicationStatus(ctx, sec),
+	}, nil
 }

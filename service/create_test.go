@@ -101,6 +101,10 @@ func TestCreateSecretRefuses(t *testing.T) {
 		{"scheduled for deletion", service.CreateSecretInput{Name: "going", ClientRequestToken: tok("v1"), GivenValue: service.Give(secrets.Text("x"))}, "InvalidRequestException", "You can't create this secret because a secret with this name is already scheduled for deletion."},
 		{"a system tag", service.CreateSecretInput{Name: "n", ClientRequestToken: tok("v"), Tags: []service.Tag{{Key: "aws:x", Value: "y"}}}, "InvalidParameterException", "You can't modify system tags. Tag key: 'aws:x'."},
 		{"a tag without key", service.CreateSecretInput{Name: "n", ClientRequestToken: tok("v"), Tags: []service.Tag{{Value: "y"}}}, "ValidationException", "1 validation error detected: Value null at 'tags.1.member.key' failed to satisfy constraint: Member must not be null"},
+		{"no key", service.CreateSecretInput{Name: "n", ClientRequestToken: tok("v"), KmsKeyID: "mine"}, "InvalidParameterException", "The operation failed because of an invalid KMS key: Invalid keyId"},
+		{"another region's key", service.CreateSecretInput{Name: "n", ClientRequestToken: tok("v"), KmsKeyID: "arn:aws:kms:eu-west-1:123456789012:alias/x", GivenValue: text}, "InvalidParameterException", "The operation failed because of an invalid KMS key: Invalid arn eu-west-1"},
+		{"another service's key", service.CreateSecretInput{Name: "n", ClientRequestToken: tok("v"), KmsKeyID: "alias/aws/rds"}, "AccessDeniedException", "Access to KMS is not allowed"},
+		{"a replica at home", service.CreateSecretInput{Name: "n", ClientRequestToken: tok("v"), AddReplicaRegions: []service.ReplicaRegionType{{Region: "us-east-1"}}}, "InvalidParameterException", "Invalid replica region."},
 		{"a tag twice", service.CreateSecretInput{Name: "n", ClientRequestToken: tok("v"), Tags: []service.Tag{{Key: "k"}, {Key: "k"}}}, "InvalidParameterException", "Duplicate tag key: 'k'."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -131,6 +135,77 @@ func TestCreateSecretAgain(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, h.record("s")); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What was never said is not remembered: a token alone repeats nothing.
+func TestCreateSecretWithoutValueAgain(t *testing.T) {
+	h := open(t, service.Config{})
+	in := service.CreateSecretInput{Name: "s", ClientRequestToken: tok("v1")}
+	if _, err := h.CreateSecret(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	const exists = "The operation failed because the secret s already exists."
+	_, err := h.CreateSecret(t.Context(), in)
+	wantErr(t, err, "ResourceExistsException", exists)
+	in.GivenValue = service.Give(secrets.Text("x"))
+	_, err = h.CreateSecret(t.Context(), in)
+	wantErr(t, err, "ResourceExistsException", exists)
+}
+
+func TestCreateSecretWithReplicas(t *testing.T) {
+	h := open(t, service.Config{})
+	in := service.CreateSecretInput{
+		Name: "s", ClientRequestToken: tok("v1"), GivenValue: service.Give(secrets.Text("x")), Type: "GitLabAccessToken",
+		AddReplicaRegions: []service.ReplicaRegionType{{Region: "eu-west-1", KmsKeyID: "alias/x"}, {Region: "eu-west-2"}},
+	}
+	first, err := h.CreateSecret(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range first.ReplicationStatus {
+		if r.Status != service.InSync {
+			t.Errorf("got %+v", r)
+		}
+	}
+	if len(first.ReplicationStatus) != 2 || first.VersionID != tok("v1") {
+		t.Errorf("got %+v", first)
+	}
+	again, err := h.CreateSecret(t.Context(), in)
+	if diff := cmp.Diff(first, again); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	for _, region := range []string{"us-east-1", "eu-west-1", "eu-west-2"} {
+		there := h.As(service.Caller{Region: region, Account: "123456789012"})
+		d, err := there.DescribeSecret(t.Context(), service.DescribeSecretInput{SecretID: "s"})
+		if err != nil || d.PrimaryRegion != "us-east-1" || d.Type != "GitLabAccessToken" || (len(d.ReplicationStatus) == 2) != (region == "us-east-1") {
+			t.Errorf("%s: %+v, %v", region, d, err)
+		}
+		if out, err := there.GetSecretValue(t.Context(), service.GetSecretValueInput{SecretID: "s"}); err != nil || !out.Value.Equal(secrets.Text("x")) {
+			t.Errorf("%s: %v", region, err)
+		}
+		list, err := there.ListSecrets(t.Context(), service.ListSecretsInput{Filters: []service.Filter{{Key: "primary-region", Values: []string{"us-"}}}})
+		if err != nil || len(list.SecretList) != 1 || list.SecretList[0].PrimaryRegion != "us-east-1" {
+			t.Errorf("%s: %+v, %v", region, list, err)
+		}
+	}
+	// Neither a primary nor a replica is deleted as if it were alone.
+	for _, force := range []bool{false, true} {
+		in := service.DeleteSecretInput{SecretID: "s", ForceDeleteWithoutRecovery: force}
+		_, err = h.DeleteSecret(t.Context(), in)
+		wantErr(t, err, "InvalidParameterException", "You can't delete secret "+first.ARN+" that still has replica regions [eu-west-1, eu-west-2].")
+		there := h.As(service.Caller{Region: "eu-west-1", Account: "123456789012"})
+		const replica = "Operation not permitted on a replica secret. Call must be made in primary secret's region."
+		_, err = there.DeleteSecret(t.Context(), in)
+		wantErr(t, err, "InvalidParameterException", replica)
+		_, err = there.RestoreSecret(t.Context(), service.RestoreSecretInput{SecretID: "s"})
+		wantErr(t, err, "InvalidParameterException", replica)
+	}
+	if _, err := h.RemoveRegionsFromReplication(t.Context(), service.RemoveRegionsFromReplicationInput{SecretID: "s", RemoveReplicaRegions: []string{"eu-west-1", "eu-west-2"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.DeleteSecret(t.Context(), service.DeleteSecretInput{SecretID: "s", ForceDeleteWithoutRecovery: true}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -2,7 +2,7 @@ package service
 
 import (
 	"context"
-	"errors"
+	"strings"
 	"time"
 
 	"github.com/pawlhq/pawl/secrets"
@@ -32,8 +32,9 @@ type DeleteSecretOutput struct {
 
 // DeleteSecret marks a secret for deletion after its recovery window, or
 // removes it at once, which also succeeds for one that does not exist. Errors:
-// InvalidParameterException for the window, InvalidRequestException when it is
-// marked already, ResourceNotFoundException without force.
+// InvalidParameterException for the window, for a replica and for a primary that
+// has replicas, InvalidRequestException when it is marked already or managed by
+// an AWS service, ResourceNotFoundException without force.
 func (s *Service) DeleteSecret(ctx context.Context, in DeleteSecretInput) (*DeleteSecretOutput, error) {
 	if err := Check(in, nil); err != nil {
 		return nil, err
@@ -55,7 +56,10 @@ func (s *Service) DeleteSecret(ctx context.Context, in DeleteSecretInput) (*Dele
 	if err != nil {
 		return nil, err
 	}
-	sec, err = s.updateAlive(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+	sec, err = s.change(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+		if err := alone(sec); err != nil {
+			return nil, err
+		}
 		now := s.now()
 		sec.Deleted, sec.Changed, sec.PurgeAt = now, now, now.AddDate(0, 0, int(days))
 		return nil, nil
@@ -72,8 +76,17 @@ func (s *Service) forceDelete(ctx context.Context, secretID string, sec *Secret,
 	switch {
 	case err == nil:
 		arn = sec.ARN
-		if err := s.store.Remove(ctx, arn); err != nil && !errors.Is(err, ErrNotFound) {
-			return nil, known(err, arn.Name)
+		_, err := s.update(ctx, arn, func(sec *Secret) (Sealed, error) {
+			if err := ours(sec); err != nil {
+				return nil, err
+			}
+			if err := alone(sec); err != nil {
+				return nil, err
+			}
+			return nil, ErrRemove
+		})
+		if err != nil && secrets.CodeOf(err) != resourceNotFound {
+			return nil, err
 		}
 	case secrets.CodeOf(err) == resourceNotFound:
 		// The answer looks as if it had existed, as AWS's does.
@@ -92,6 +105,27 @@ func (s *Service) forceDelete(ctx context.Context, secretID string, sec *Secret,
 	return &DeleteSecretOutput{ARN: arn.String(), Name: arn.Name, DeletionDate: s.now()}, nil
 }
 
+// ours refuses a replica, and a secret that an AWS service keeps for its user.
+func ours(sec *Secret) error {
+	if err := atPrimary(sec); err != nil {
+		return err
+	}
+	return unmanaged(sec)
+}
+
+// alone refuses a primary that has replicas.
+func alone(sec *Secret) error {
+	if len(sec.Replicas) == 0 {
+		return nil
+	}
+	regions := make([]string, len(sec.Replicas))
+	for i, r := range sec.Replicas {
+		regions[i] = r.Region
+	}
+	return refuse(invalidParameter, sec.ARN.Name, "You can't delete secret %s that still has replica regions [%s].", sec.ARN, strings.Join(regions, ", ")).
+		WithHint("remove them first, with RemoveRegionsFromReplication")
+}
+
 // RestoreSecretInput names a secret.
 type RestoreSecretInput struct {
 	SecretID string `json:"SecretId" aws:"required 1..2048"`
@@ -104,7 +138,8 @@ type RestoreSecretOutput struct {
 }
 
 // RestoreSecret takes the mark for deletion off; without one it changes
-// nothing. Errors: ResourceNotFoundException.
+// nothing. Errors: ResourceNotFoundException, InvalidParameterException for a
+// replica, InvalidRequestException for one that an AWS service manages.
 func (s *Service) RestoreSecret(ctx context.Context, in RestoreSecretInput) (*RestoreSecretOutput, error) {
 	if err := Check(in, nil); err != nil {
 		return nil, err
@@ -115,10 +150,13 @@ func (s *Service) RestoreSecret(ctx context.Context, in RestoreSecretInput) (*Re
 	}
 	sec, err = s.update(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
 		now := s.now()
-		switch {
-		case expired(sec, now):
+		if expired(sec, now) {
 			return nil, ErrNotFound
-		case sec.Deleted.IsZero():
+		}
+		if err := ours(sec); err != nil {
+			return nil, err
+		}
+		if sec.Deleted.IsZero() {
 			return nil, errUnchanged
 		}
 		sec.Deleted, sec.PurgeAt, sec.Changed = time.Time{}, time.Time{}, now

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/pawlhq/pawl/secrets"
@@ -14,10 +15,7 @@ const maxJitter = time.Hour
 
 // readRules parses when a secret rotates. Errors: Invalid.
 func readRules(r secrets.RotationRules, minimum time.Duration) (schedule secrets.Schedule, window time.Duration, err error) {
-	if r.Schedule == "" {
-		return secrets.Schedule{}, 0, nil
-	}
-	if schedule, err = secrets.ParseSchedule(r.Schedule, minimum); err != nil {
+	if schedule, err = r.ReadSchedule(minimum); err != nil || schedule.IsZero() {
 		return secrets.Schedule{}, 0, err
 	}
 	if window, err = secrets.ParseWindow(r.Window, minimum); err == nil {
@@ -34,7 +32,7 @@ func readRules(r secrets.RotationRules, minimum time.Duration) (schedule secrets
 // own rotations, and no window from before it was declared.
 func anchor(sec *Secret) time.Time {
 	r := sec.Rotation
-	if len(r.Rules.Schedule) >= 4 && r.Rules.Schedule[:4] == "rate" {
+	if r.Rules.AfterDays != 0 || strings.HasPrefix(r.Rules.Schedule, "rate") {
 		return sec.ValueChanged
 	}
 	if r.LastRotated.After(r.Since) {
@@ -45,11 +43,12 @@ func anchor(sec *Secret) time.Time {
 
 // dueAt says when the scheduler should next rotate a secret, as seen at now,
 // and in which window; zero for never. An unfinished rotation has no window:
-// finishing it is what brings safety, also after its declaration is gone. An
-// error, always Invalid, says why a secret that should rotate has no time.
+// finishing it is what brings safety, also after its declaration is gone. A
+// replica has what its primary makes. An error, always Invalid, says why a
+// secret that should rotate has no time.
 func dueAt(sec *Secret, now time.Time, minimum time.Duration, catchUp bool) (at time.Time, w secrets.Window, err error) {
 	r := sec.Rotation
-	if r == nil || r.Paused || !sec.Deleted.IsZero() {
+	if r == nil || onHold(sec) || !sec.Deleted.IsZero() || sec.PrimaryRegion != "" {
 		return time.Time{}, w, nil
 	}
 	if sec.Versions.Unfinished() {
@@ -58,7 +57,7 @@ func dueAt(sec *Secret, now time.Time, minimum time.Duration, catchUp bool) (at 
 		}
 		return r.Attempt.NextTry, w, nil
 	}
-	if !r.Enabled || r.Rules.Schedule == "" {
+	if !r.Enabled || !r.Rules.Scheduled() {
 		return time.Time{}, w, nil
 	}
 	schedule, length, err := readRules(r.Rules, minimum)
@@ -82,6 +81,37 @@ func dueAt(sec *Secret, now time.Time, minimum time.Duration, catchUp bool) (at 
 	return at, w, nil
 }
 
+// onHold reports whether a pause keeps the scheduler away. It does not from the
+// one rotation that somebody asked for by name.
+func onHold(sec *Secret) bool {
+	r := sec.Rotation
+	return r.Paused && !(r.Asked != "" && sec.Versions.Unfinished() &&
+		(sec.Versions.IDWith(secrets.Pending) == r.Asked || sec.Versions.IDWith(secrets.Intent) == r.Asked))
+}
+
+// nextRotationDate is what AWS calls so: the last second of the window in which
+// the secret rotates next; while it keeps failing, of the one it should have
+// rotated in, which may be past. It is zero where rotation is off or has no
+// schedule.
+// Source: AWS Secrets Manager API reference, DescribeSecret.
+func (s *Service) nextRotationDate(sec *Secret, now time.Time) time.Time {
+	r := sec.Rotation
+	if r == nil || !r.Enabled || r.Paused || !sec.Deleted.IsZero() || sec.Versions.IDWith(secrets.Current) == "" {
+		return time.Time{}
+	}
+	p := s.rules()
+	schedule, length, err := readRules(r.Rules, p.minimum)
+	if err != nil || schedule.IsZero() {
+		return time.Time{}
+	}
+	from := anchor(sec)
+	w := schedule.WindowAt(schedule.NextFrom(from), length)
+	if r.Attempt.Tries == 0 && !now.Before(w.Close) {
+		w = schedule.Due(from, length, now, p.catchUp)
+	}
+	return w.NextRotationDate()
+}
+
 // due is dueAt by the service's configuration.
 func (s *Service) due(sec *Secret, now time.Time) (time.Time, secrets.Window, error) {
 	p := s.rules()
@@ -101,7 +131,7 @@ func (s *Service) nextDue(sec *Secret, now time.Time) time.Time {
 // Following returns the rotations that come after the one r is planned for, up to
 // a time and at most n, as they will be if each succeeds when it is due.
 func (s *Service) Following(r RotationStatus, until time.Time, n int) []Planned {
-	if !r.Enabled || r.At.IsZero() || r.Rules.Schedule == "" {
+	if !r.Enabled || r.Paused || r.At.IsZero() || !r.Rules.Scheduled() {
 		return nil
 	}
 	schedule, length, err := readRules(r.Rules, s.rules().minimum)

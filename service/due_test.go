@@ -77,6 +77,21 @@ func TestDueAt(t *testing.T) {
 			s.Rotation.LastRotated, s.Rotation.Since = at("2026-01-01 00:00"), at("2026-03-09 12:00")
 		}, open: "2026-03-10 02:00", close: "2026-03-11 00:00"},
 
+		{name: "after days", now: "2026-03-04 11:00", change: func(s *Secret) { s.Rotation.Rules.AfterDays = 30 }, open: "2026-04-03 00:00", close: "2026-04-04 00:00"},
+		{name: "after a thousand days", window: "2h", now: "2026-03-04 11:00", change: func(s *Secret) { s.Rotation.Rules.AfterDays = 1000 }, open: "2028-11-28 00:00", close: "2028-11-28 02:00"},
+		{name: "after days, value put later", now: "2026-03-04 11:00", change: func(s *Secret) { s.Rotation.Rules.AfterDays, s.ValueChanged = 30, at("2026-03-10 07:00") }, open: "2026-04-09 00:00", close: "2026-04-10 00:00"},
+		{name: "after days, missed", window: "2h", now: "2026-04-03 02:00", change: func(s *Secret) { s.Rotation.Rules.AfterDays = 30 }, open: "2026-04-04 00:00", close: "2026-04-04 02:00"},
+		{name: "after days that can't be", change: func(s *Secret) { s.Rotation.Rules.AfterDays = 1001 }, never: true, failed: true},
+		{name: "a replica", schedule: daily, change: func(s *Secret) { s.PrimaryRegion = "r2" }, never: true},
+		{name: "a replica, unfinished", schedule: daily, change: func(s *Secret) { unfinished(s); s.PrimaryRegion = "r2" }, never: true},
+		{name: "paused, unfinished, asked for", schedule: daily, change: func(s *Secret) { unfinished(s); s.Rotation.Paused, s.Rotation.Asked = true, "v1" }, now: "2026-03-04 10:00", at: "2026-03-04 10:00"},
+		{name: "paused, unfinished, another asked for", schedule: daily, change: func(s *Secret) { unfinished(s); s.Rotation.Paused, s.Rotation.Asked = true, "v2" }, never: true},
+		{name: "paused, to be settled, asked for", schedule: daily, change: func(s *Secret) {
+			s.Versions = append(s.Versions, secrets.Version{ID: "v2", Labels: []string{secrets.Intent}})
+			s.Rotation.Paused, s.Rotation.Asked = true, "v2"
+		}, now: "2026-03-04 10:00", at: "2026-03-04 10:00"},
+		{name: "paused, at rest, asked for", schedule: daily, change: func(s *Secret) { s.Rotation.Paused, s.Rotation.Asked = true, "v1" }, never: true},
+
 		{name: "a next try before the window", schedule: daily, window: "3h", now: "2026-03-04 10:00", change: func(s *Secret) { s.Rotation.Attempt.NextTry = at("2026-03-04 23:00") }, open: "2026-03-05 02:00", close: "2026-03-05 05:00"},
 		{name: "a next try in the window", schedule: daily, window: "3h", now: "2026-03-05 02:10", change: func(s *Secret) { s.Rotation.Attempt.NextTry = at("2026-03-05 04:30") }, open: "2026-03-05 02:00", close: "2026-03-05 05:00", at: "2026-03-05 04:30"},
 		{name: "a next try past the window", schedule: daily, window: "3h", now: "2026-03-05 04:50", change: func(s *Secret) { s.Rotation.Attempt.NextTry = at("2026-03-05 05:00") }, open: "2026-03-06 02:00", close: "2026-03-06 05:00"},
@@ -111,6 +126,63 @@ func TestDueAt(t *testing.T) {
 			}
 			if c.at != "" && !got.Equal(at(c.at)) || c.at == "" && (got.Before(w.Open) || !got.Before(w.Open.Add(time.Hour))) {
 				t.Errorf("due at %v", got)
+			}
+		})
+	}
+}
+
+func TestExpression(t *testing.T) {
+	for want, r := range map[string]secrets.RotationRules{
+		"": {}, "rate(1 day)": {AfterDays: 1}, "rate(1000 days)": {AfterDays: 1000}, "cron(0 2 * * ? *)": {Schedule: "cron(0 2 * * ? *)"},
+	} {
+		if got := r.Expression(); got != want || r.Scheduled() != (want != "") {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestNextRotationDate(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		schedule, window string
+		days             int
+		now              string
+		change           func(*Secret)
+		want             string // "" = none
+	}{
+		// The date that AWS gave for 30 days after a change on 3 February.
+		{name: "days", days: 30, want: "2026-03-05 23:59"},
+		{name: "days with a window", days: 30, window: "2h", want: "2026-03-05 01:59"},
+		{name: "a manual change counts", days: 30, change: func(s *Secret) { s.ValueChanged = at("2026-02-20 08:00") }, want: "2026-03-22 23:59"},
+		{name: "hours", schedule: "rate(10 hours)", now: "2026-02-03 11:00", want: "2026-02-03 20:59"},
+		{name: "cron", schedule: "cron(0 17 L * ? *)", want: "2026-02-28 23:59"},
+		{name: "missed", days: 30, now: "2026-03-20 12:00", want: "2026-03-20 23:59"},
+		{name: "failing", days: 30, now: "2026-03-20 12:00", change: func(s *Secret) { s.Rotation.Attempt.Tries = 1 }, want: "2026-03-05 23:59"},
+		{name: "under way", days: 30, change: func(s *Secret) { s.Versions[0].Labels = append(s.Versions[0].Labels, secrets.Pending) }, want: "2026-03-05 23:59"},
+		{name: "no schedule"},
+		{name: "broken", schedule: "cron(", window: "2h"},
+		{name: "off", days: 30, change: func(s *Secret) { s.Rotation.Enabled = false }},
+		{name: "paused", days: 30, change: func(s *Secret) { s.Rotation.Paused = true }},
+		{name: "deleted", days: 30, change: func(s *Secret) { s.Deleted = at("2026-02-04 00:00") }},
+		{name: "no value", days: 30, change: func(s *Secret) { s.Versions = nil }},
+		{name: "never configured", days: 30, change: func(s *Secret) { s.Rotation = nil }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := planned(c.schedule, c.window, "2026-02-03 10:20")
+			s.Rotation.Rules.AfterDays = c.days
+			if c.change != nil {
+				c.change(s)
+			}
+			if c.now == "" {
+				c.now = "2026-02-04 12:00"
+			}
+			got := New(Config{}).nextRotationDate(s, at(c.now))
+			want := time.Time{}
+			if c.want != "" {
+				want = at(c.want).Add(59 * time.Second)
+			}
+			if !got.Equal(want) {
+				t.Errorf("got %v, want %v", got, want)
 			}
 		})
 	}

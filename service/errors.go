@@ -15,6 +15,8 @@ const (
 	invalidRequest   = "InvalidRequestException"
 	invalidNextToken = "InvalidNextTokenException"
 	validation       = "ValidationException"
+	limitExceeded    = "LimitExceededException"
+	accessDenied     = "AccessDeniedException"
 )
 
 // refuse makes an error of the exception for a secret; the text is AWS's.
@@ -57,4 +59,22 @@ func requireToken(token, secret string) error {
 // tokenInUse is the answer to a token that made another value before.
 func tokenInUse(token string, arn secrets.ARN) error {
 	return refuse(resourceExists, arn.Name, "You can't use ClientRequestToken %s because that value is already in use for a version of secret %s.", token, arn)
+}
+
+// unmanaged refuses a secret that an AWS service keeps for its user.
+func unmanaged(sec *Secret) error {
+	if sec.OwningService == "" {
+		return nil
+	}
+	return refuse(invalidRequest, sec.ARN.Name, "This secret is managed by an AWS service, and you must use that service to update it.")
+}
+
+// textOf returns the text that err has on the wire: AWS's, without the place
+// and the hint that are for people.
+func textOf(err error) string {
+	var e *secrets.Error
+	if errors.As(err, &e) && e.Err != nil {
+		return e.Err.Error()
+	}
+	return err.Error()
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
+	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -208,6 +211,9 @@ func calls() []call {
 		{"PutSecretValue", func(h *house, id string) error {
 			return second(h.PutSecretValue(ctx, service.PutSecretValueInput{SecretID: id, ClientRequestToken: tok("any"), GivenValue: service.Give(secrets.Text("x"))}))
 		}, true},
+		{"UpdateSecret", func(h *house, id string) error {
+			return second(h.UpdateSecret(ctx, service.UpdateSecretInput{SecretID: id, ClientRequestToken: tok("some"), Description: new("x")}))
+		}, true},
 		{"UpdateSecretVersionStage", func(h *house, id string) error {
 			return second(h.UpdateSecretVersionStage(ctx, service.UpdateSecretVersionStageInput{SecretID: id, VersionStage: "X", MoveToVersionID: tok("v1")}))
 		}, true},
@@ -233,6 +239,24 @@ func calls() []call {
 				c.Release()
 			}
 			return err
+		}, true},
+		{"RotateSecret", func(h *house, id string) error {
+			return second(h.RotateSecret(ctx, service.RotateSecretInput{
+				SecretID: id, ClientRequestToken: tok("r1"), RotationLambdaARN: "arn:aws:lambda:us-east-1:123456789012:function:pawl-single-user",
+			}))
+		}, true},
+		{"CancelRotateSecret", func(h *house, id string) error {
+			return second(h.CancelRotateSecret(ctx, service.CancelRotateSecretInput{SecretID: id}))
+		}, true},
+		{"StartRotation", func(h *house, id string) error {
+			return second(h.StartRotation(ctx, service.StartRotationInput{SecretID: id, ClientRequestToken: tok("r1")}))
+		}, true},
+		{"PutResourcePolicy", func(h *house, id string) error { return putPolicy(h.Service, id, sharePolicy, nil) }, true},
+		{"GetResourcePolicy", func(h *house, id string) error {
+			return second(h.GetResourcePolicy(ctx, service.GetResourcePolicyInput{SecretID: id}))
+		}, true},
+		{"DeleteResourcePolicy", func(h *house, id string) error {
+			return second(h.DeleteResourcePolicy(ctx, service.DeleteResourcePolicyInput{SecretID: id}))
 		}, true},
 		{"DeleteSecret", func(h *house, id string) error {
 			return second(h.DeleteSecret(ctx, service.DeleteSecretInput{SecretID: id}))
@@ -283,7 +307,7 @@ func TestASecretMarkedForDeletion(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if c.alive && c.name != "GetSecretValue" && c.name != "Credentials" && c.name != "Claim" {
+			if c.alive && c.name != "GetSecretValue" && c.name != "GetResourcePolicy" && c.name != "Credentials" && c.name != "Claim" {
 				h.store.pending = mark
 				wantErr(t, c.do(h, "s"), "InvalidRequestException", deletedText)
 			} else {
@@ -327,4 +351,24 @@ func (l *locking) Lock(ctx context.Context, arn secrets.ARN) (func(), error) {
 	release, err := l.Store.Lock(ctx, arn)
 	l.then()
 	return release, err
+}
+
+// thorough: PAWL_THOROUGH is set, as `make soak` does. Without it the longest
+// tests run a part of their cases, another one each time.
+var thorough = os.Getenv("PAWL_THOROUGH") != ""
+
+var turn = mathrand.IntN(1 << 20)
+
+// chosen picks every n-th case for this run.
+func chosen(i, n int) bool { return thorough || (i+turn)%n == 0 }
+
+// fewerChecks has the property test t make n checks.
+func fewerChecks(t *testing.T, n int) {
+	f := flag.Lookup("rapid.checks")
+	if was := f.Value.String(); !thorough && was == f.DefValue {
+		t.Cleanup(func() { _ = f.Value.Set(was) })
+		if err := f.Value.Set(strconv.Itoa(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -42,7 +42,7 @@ func (s *Service) UpdateSecretVersionStage(ctx context.Context, in UpdateSecretV
 	if err != nil {
 		return nil, err
 	}
-	sec, err = s.updateAlive(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+	sec, err = s.change(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
 		if err := in.check(sec.Versions); err != nil {
 			return nil, secrets.At(err, sec.ARN.Name, "", "")
 		}
@@ -89,6 +89,20 @@ func (s *Service) moveLabel(sec *Secret, label, to string) error {
 	}
 	sec.Versions, sec.Changed = versions, s.now()
 	return nil
+}
+
+// shown returns the labels of a version that the caller gets to see.
+func (s *Service) shown(v secrets.Version) []string {
+	if s.at.Own || !v.Has(secrets.Intent) {
+		return v.Labels
+	}
+	var out []string
+	for _, l := range v.Labels {
+		if l != secrets.Intent {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // refuseIntent keeps the label that says what a server may have heard out of

@@ -68,7 +68,7 @@ func TestListSecrets(t *testing.T) {
 	if err != nil || len(out.SecretList) != 1 || !out.SecretList[0].DeletedDate.Equal(h.clock.now()) || len(out.SecretList[0].SecretVersionsToStages[tok("v1")]) != 1 {
 		t.Errorf("got %+v, %v", out, err)
 	}
-	_, err = h.ListSecrets(t.Context(), service.ListSecretsInput{Filters: []service.Filter{{Key: "description", Values: []string{"x"}}}})
+	_, err = h.ListSecrets(t.Context(), service.ListSecretsInput{Filters: []service.Filter{{Values: []string{"x"}}}})
 	wantErr(t, err, "InvalidParameterException", "Invalid filter key")
 	_, err = h.ListSecrets(t.Context(), service.ListSecretsInput{Filters: byName()})
 	wantErr(t, err, "InvalidParameterException", "Invalid filter values for key: name")
@@ -103,6 +103,8 @@ func TestListSecretsPages(t *testing.T) {
 	}
 	const text = "The NextToken value is not valid for this request."
 	for _, in := range []service.ListSecretsInput{
+		{NextToken: first.NextToken, SortBy: "name"},
+		{NextToken: first.NextToken, SortOrder: "desc"},
 		{NextToken: "nonsense"},
 		{NextToken: "AAAA"},
 		{NextToken: first.NextToken[:len(first.NextToken)-1]},
@@ -114,6 +116,112 @@ func TestListSecretsPages(t *testing.T) {
 	}
 	_, err = h.ListSecretVersionIDs(t.Context(), service.ListSecretVersionIDsInput{SecretID: want[0], NextToken: first.NextToken})
 	wantErr(t, err, "InvalidNextTokenException", text)
+	elsewhere := h.As(service.Caller{Region: "eu-west-1", Account: "123456789012"})
+	_, err = elsewhere.ListSecrets(t.Context(), service.ListSecretsInput{NextToken: first.NextToken})
+	wantErr(t, err, "InvalidNextTokenException", text)
+	if out, err := elsewhere.ListSecrets(t.Context(), service.ListSecretsInput{}); err != nil || len(out.SecretList) != 0 {
+		t.Errorf("another region lists %+v, %v", out, err)
+	}
+}
+
+// Every order, both ways, whatever the size of a page.
+func TestListSecretsSorts(t *testing.T) {
+	h := open(t, service.Config{})
+	for _, name := range []string{"c", "a", "d"} {
+		h.create(name, "x")
+		h.clock.add(time.Hour)
+	}
+	h.create("b2", "x")
+	h.create("b1", "x")
+	h.clock.add(24 * time.Hour)
+	h.value("d", "v1")
+	h.clock.add(24 * time.Hour)
+	h.value("a", "v1")
+	h.put("a", "v2")
+	h.put("c", "v2")
+	for _, c := range []struct{ by, order, want string }{
+		{"", "", "c a d b1 b2"},
+		{"", "desc", "b2 b1 d a c"},
+		{"created-date", "asc", "c a d b1 b2"},
+		{"name", "", "a b1 b2 c d"},
+		{"name", "desc", "d c b2 b1 a"},
+		{"last-changed-date", "asc", "d b1 b2 a c"},
+		{"last-changed-date", "desc", "c a b2 b1 d"},
+		{"last-accessed-date", "asc", "b1 b2 c d a"},
+		{"last-accessed-date", "desc", "a d c b2 b1"},
+	} {
+		for n := int64(1); n <= 5; n++ {
+			got, _ := names(t, h, service.ListSecretsInput{SortBy: c.by, SortOrder: c.order, MaxResults: &n})
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("%s %s, %d at a time: %v, want %s", c.by, c.order, n, got, c.want)
+			}
+			got, _ = names(t, h, service.ListSecretsInput{SortBy: c.by, SortOrder: c.order, MaxResults: &n, Filters: byName("b")})
+			if want := strings.Join(strings.FieldsFunc(c.want, func(r rune) bool { return r == ' ' }), " "); strings.Join(got, " ") != onlyB(want) {
+				t.Errorf("%s %s, %d at a time: %v of %s", c.by, c.order, n, got, c.want)
+			}
+		}
+	}
+}
+
+func onlyB(names string) string {
+	return strings.Join(slices.DeleteFunc(strings.Fields(names), func(n string) bool { return n[0] != 'b' }), " ")
+}
+
+// many is a store of so many secrets as are asked of it.
+type many struct {
+	service.Store
+	n, read int
+}
+
+func (m *many) List(_ context.Context, l service.Listing) ([]*service.Secret, error) {
+	var at int
+	if l.After.Name != "" {
+		fmt.Sscanf(l.After.Name, "s%d", &at)
+		at++
+	}
+	var out []*service.Secret
+	for ; at < m.n && len(out) < l.N; at++ {
+		out = append(out, &service.Secret{
+			ARN:     secrets.ARN{Partition: "aws", Region: l.Region, Account: l.Account, Name: fmt.Sprintf("s%06d", at)},
+			Created: time.Unix(1, 0),
+		})
+	}
+	m.read += len(out)
+	return out, nil
+}
+
+// One call looks at some 20,000 secrets at most, however few of them pass.
+func TestAPageIsBounded(t *testing.T) {
+	h := open(t, service.Config{})
+	store := &many{n: 50_000}
+	s := service.New(service.Config{Store: store, Sealer: h.keys, Now: h.clock.now})
+	in := service.ListSecretsInput{Filters: []service.Filter{{Key: "all", Values: []string{"s049999", "s000001"}}}}
+	var got []string
+	pages := 0
+	for {
+		before := store.read
+		out, err := s.ListSecrets(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if looked := store.read - before; looked > 20_250 {
+			t.Errorf("looked at %d", looked)
+		}
+		for _, e := range out.SecretList {
+			got = append(got, e.Name)
+		}
+		if pages++; out.NextToken == "" {
+			break
+		}
+		in.NextToken = out.NextToken
+	}
+	if strings.Join(got, " ") != "s000001 s049999" || pages != 3 {
+		t.Errorf("got %v on %d pages", got, pages)
+	}
+	store.read = 0
+	if out, err := s.ListSecrets(t.Context(), service.ListSecretsInput{}); err != nil || len(out.SecretList) != 100 || store.read != 101 {
+		t.Errorf("for a page of 100 looked at %d (%v)", store.read, err)
+	}
 }
 
 // A filter by one prefix, which starts and stops early, finds what a look at
@@ -196,6 +304,56 @@ func TestListSecretVersionIDs(t *testing.T) {
 	wantErr(t, err, "InvalidNextTokenException", "The NextToken value is not valid for this request.")
 }
 
+// Whatever can be set is shown, by DescribeSecret and ListSecrets alike.
+func TestEverythingIsDescribed(t *testing.T) {
+	h := open(t, service.Config{})
+	arn := h.create("s", "x")
+	h.change("s", func(sec *service.Secret) {
+		sec.Type, sec.OwningService = "SalesforceClientSecret", "rds"
+		sec.External = &service.External{Metadata: []service.ExternalSecretRotationMetadataItem{{Key: "k", Value: "v"}}, RoleARN: "arn:aws:iam::123456789012:role/x"}
+		sec.Rotation = &secrets.Rotation{Source: "api", Enabled: true, Since: sec.Created, LastRotated: sec.Created, Rules: secrets.RotationRules{
+			Strategy: secrets.SingleUser, AfterDays: 30, Window: "3h", Function: "arn:aws:lambda:us-east-1:123456789012:function:pawl-single-user",
+		}}
+	})
+	d, err := h.DescribeSecret(t.Context(), service.DescribeSecretInput{SecretID: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := h.ListSecrets(t.Context(), service.ListSecretsInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"ARN":"ARN","Name":"s","Type":"SalesforceClientSecret","RotationEnabled":true,` +
+		`"RotationLambdaARN":"arn:aws:lambda:us-east-1:123456789012:function:pawl-single-user",` +
+		`"RotationRules":{"AutomaticallyAfterDays":30,"Duration":"3h"},` +
+		`"ExternalSecretRotationMetadata":[{"Key":"k","Value":"v"}],"ExternalSecretRotationRoleArn":"arn:aws:iam::123456789012:role/x",` +
+		`"LastRotatedDate":"2026-03-04T10:20:30Z","NextRotationDate":"2026-04-03T02:59:59Z",` +
+		`"CreatedDate":"2026-03-04T10:20:30Z","LastChangedDate":"2026-03-04T10:20:30Z","OwningService":"rds",`
+	for _, c := range []struct {
+		what any
+		end  string
+	}{
+		{d, `"VersionIdsToStages":{"V1":["AWSCURRENT"]}}`},
+		{l.SecretList[0], `"SecretVersionsToStages":{"V1":["AWSCURRENT"]}}`},
+	} {
+		b, err := json.Marshal(c.what)
+		if got := strings.NewReplacer(arn, "ARN", tok("v1"), "V1").Replace(string(b)); err != nil || got != want+c.end {
+			t.Errorf("got  %s\nwant %s", got, want+c.end)
+		}
+	}
+	// The file's rotations have the ARN by which the API asks for the same.
+	for strategy, want := range map[string]string{
+		secrets.AlternatingUsers: "arn:aws:lambda:us-east-1:123456789012:function:pawl-alternating-users",
+		secrets.Partner:          "",
+	} {
+		h.change("s", func(sec *service.Secret) { sec.Rotation.Rules = secrets.RotationRules{Strategy: strategy} })
+		d, err := h.DescribeSecret(t.Context(), service.DescribeSecretInput{SecretID: "s"})
+		if err != nil || d.RotationLambdaARN != want || d.RotationRules != nil {
+			t.Errorf("%s: %+v, %v", strategy, d, err)
+		}
+	}
+}
+
 func TestDescribeSecret(t *testing.T) {
 	h := open(t, service.Config{})
 	arn := h.create("s", "x")
@@ -235,6 +393,7 @@ func TestDescribeSecret(t *testing.T) {
 	declare(secrets.RotationRules{Schedule: "rate(30 days)"})
 	// While rotation fails, the date lies in the past; with a value put by hand it counts anew.
 	h.clock.add(100 * 24 * time.Hour)
+	h.change("s", func(sec *service.Secret) { sec.Rotation.Attempt.Tries = 1 })
 	if got := describe(); !strings.Contains(got, `"NextRotationDate":"2026-04-03T23:59:59Z"`) {
 		t.Errorf("got %s", got)
 	}

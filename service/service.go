@@ -57,6 +57,11 @@ type Service struct {
 // name, made and listed in this account and region.
 type Caller struct {
 	Partition, Region, Account string
+	// Own: Pawl itself asks. It is also shown PAWLINTENT, which others are not:
+	// to them a version carries what it would carry at AWS, and a tool that
+	// tidies up every label it sees (Terraform does) never meets one it can't
+	// remove.
+	Own bool
 }
 
 // As returns the Service as c sees it. It costs nothing to speak of.
@@ -84,6 +89,7 @@ type core struct {
 	random  io.Reader
 	config  Config
 	targets targets
+	daemon  attached
 
 	mu       sync.RWMutex
 	policy   policy
@@ -119,7 +125,7 @@ func New(c Config) *Service {
 		c.Account = DefaultAccount
 	}
 	s := &Service{core: &core{store: c.Store, sealer: c.Sealer, clock: c.Now, random: c.Random, config: c}}
-	s = s.As(Caller{Region: c.Region, Account: c.Account})
+	s = s.As(Caller{Region: c.Region, Account: c.Account, Own: true})
 	s.Reconfigure(c.MinimumInterval, c.CatchUp, c.DefaultRules)
 	return s
 }
@@ -154,6 +160,9 @@ func (s *Service) find(ctx context.Context, secretID string) (*Secret, error) {
 	}
 	if id.ARN.Region == "" {
 		id.ARN.Partition, id.ARN.Region, id.ARN.Account = s.at.Partition, s.at.Region, s.at.Account
+	}
+	if id.ARN.Region != s.at.Region {
+		return nil, notFound(secretID) // AWS looks in no other region, whatever the ARN says
 	}
 	sec, err := s.store.Find(ctx, id)
 	if err != nil {
@@ -190,13 +199,15 @@ func expired(sec *Secret, now time.Time) bool {
 var errUnchanged = errors.New("nothing to change")
 
 // update is the one way to write an existing secret. After change it keeps what
-// is derived from the rest: when AWSCURRENT last moved, and when the scheduler
-// should look next.
+// is derived from the rest: when AWSCURRENT last moved, when the scheduler
+// should look next, and whether replicas are behind; after the commit it has
+// them follow.
 func (s *Service) update(ctx context.Context, arn secrets.ARN, change func(*Secret) (Sealed, error)) (*Secret, error) {
 	var seen *Secret
+	behind := false
 	sec, err := s.store.Update(ctx, arn, func(sec *Secret) (Sealed, error) {
 		seen = sec
-		current := sec.Versions.IDWith(secrets.Current)
+		current, watched := sec.Versions.IDWith(secrets.Current), watch(sec)
 		values, err := change(sec)
 		if err != nil {
 			return nil, err
@@ -210,19 +221,26 @@ func (s *Service) update(ctx context.Context, arn secrets.ARN, change func(*Secr
 			}
 		}
 		sec.DueAt = s.nextDue(sec, now)
+		behind = watched(now)
 		return values, nil
 	})
-	if errors.Is(err, errUnchanged) {
+	switch {
+	case errors.Is(err, errUnchanged):
 		return seen, nil
+	case err == nil && behind:
+		s.follow(ctx, arn)
 	}
 	return sec, known(err, arn.Name)
 }
 
-// updateAlive is update for what a secret marked for deletion refuses; the mark
-// may have come since the secret was looked up.
+// updateAlive is update for what a secret marked for deletion refuses, and a
+// replica: either may have come since the secret was looked up.
 func (s *Service) updateAlive(ctx context.Context, arn secrets.ARN, change func(*Secret) (Sealed, error)) (*Secret, error) {
 	return s.update(ctx, arn, func(sec *Secret) (Sealed, error) {
 		if err := alive(sec); err != nil {
+			return nil, err
+		}
+		if err := atPrimary(sec); err != nil {
 			return nil, err
 		}
 		return change(sec)

@@ -34,7 +34,9 @@ type Secret struct {
 	// replica has the one of its primary that it was last made equal to.
 	Revision int64
 	// FollowAt is when a primary's replicas should be looked at next because
-	// they are behind; zero = all follow. Kept because a store can index it.
+	// they are behind, and when a replica just made should be, in case its
+	// primary gave it up meanwhile; zero = never. Kept because a store can index
+	// it.
 	FollowAt time.Time
 
 	// ValueChanged is when AWSCURRENT last became another version, by a
@@ -71,8 +73,12 @@ type Replica struct {
 	KMSKeyID string        `json:"kmsKeyId,omitempty"`
 	Status   ReplicaStatus `json:"status"`
 	Message  string        `json:"message,omitempty"` // why it failed
-	// Removing: it is to be deleted, and then forgotten.
+	// Force: until it is in sync, a secret of this name there makes way for it.
+	Force bool `json:"force,omitempty"`
+	// Removing: it is to be deleted, and then forgotten. Stopping: it is to
+	// become a secret of its own, and then forgotten.
 	Removing bool `json:"removing,omitempty"`
+	Stopping bool `json:"stopping,omitempty"`
 }
 
 // ReplicaStatus is how far a replica is. The values are AWS's.
@@ -148,8 +154,9 @@ type Store interface {
 	// values change returned, all in one transaction that excludes every other
 	// writer of this secret in any process. Versions missing afterwards are
 	// removed with their values. An error of change is returned as it is and
-	// nothing is written. change runs once, must be quick and must not call the
-	// store. Errors: ErrNotFound.
+	// nothing is written, but where it is ErrRemove: then the secret is removed
+	// with its values instead of written, and returned as change left it. change
+	// runs once, must be quick and must not call the store. Errors: ErrNotFound.
 	Update(ctx context.Context, arn secrets.ARN, change func(*Secret) (Sealed, error)) (*Secret, error)
 	// Remove deletes a secret and its values at once. Errors: ErrNotFound.
 	Remove(ctx context.Context, arn secrets.ARN) error
@@ -175,10 +182,13 @@ type Store interface {
 	Close() error
 }
 
-// Errors of a Store.
+// Errors of a Store, and one that a change gives to it.
 var (
 	ErrNotFound = errors.New("no such secret or version")
 	ErrExists   = errors.New("a secret with this name exists")
+	// ErrRemove, returned by the change of an Update, has the secret removed: a
+	// Remove that looks before.
+	ErrRemove = errors.New("remove the secret")
 )
 
 // Daemon is who rotates what RotateSecret asks for. A Service without one only

@@ -58,7 +58,7 @@ func (s *Service) changeTags(ctx context.Context, secretID string, change func(*
 	if err != nil {
 		return err
 	}
-	_, err = s.updateAlive(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+	_, err = s.change(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
 		if err := change(sec); err != nil {
 			return nil, err
 		}

@@ -75,6 +75,12 @@ func (s *Service) target(ctx context.Context, sec *Secret) string {
 	return found.addr
 }
 
+// CredentialsNear is Credentials as seen from another secret: a plain name is
+// looked up in that one's account and region.
+func (s *Service) CredentialsNear(ctx context.Context, near secrets.ARN, id string) (secrets.Credentials, secrets.ARN, error) {
+	return s.As(Caller{Partition: near.Partition, Region: near.Region, Account: near.Account}).Credentials(ctx, id)
+}
+
 // address joins what the rules, the secret and the kind of server say.
 func (s *Service) address(cred secrets.Credentials, r secrets.RotationRules) string {
 	host := cred.Host()

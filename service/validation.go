@@ -156,14 +156,16 @@ func (c *constraints) structure(prefix string, v reflect.Value, plan *[]rules) {
 }
 
 func (c *constraints) member(path string, v reflect.Value, r *rules) {
-	given := !v.IsZero() && (v.Kind() != reflect.Slice || v.Len() > 0) || c.sent[path]
-	if !given {
-		if r.required {
+	kind := v.Kind()
+	switch {
+	case kind == reflect.Pointer && v.IsNil(), !c.sent[path] && (v.IsZero() || kind == reflect.Slice && v.Len() == 0):
+		// A list without items is no list, but it is there.
+		if r.required && (kind != reflect.Slice || v.IsNil()) {
 			c.fail(path, "null", false, "Member must not be null")
 		}
 		return
 	}
-	if v.Kind() == reflect.Pointer {
+	if kind == reflect.Pointer {
 		v = v.Elem()
 	}
 	switch m := v.Interface().(type) {
@@ -229,9 +231,16 @@ func (c *constraints) size(path, v string, hidden bool, n int64, r *rules, what 
 	}
 }
 
+// maxFailures bounds what is said of one request: a body of a megabyte can be
+// wrong in 350,000 ways, and the answer would be thirty times its size.
+const maxFailures = 100
+
 // fail notes a failure; null stands without quotes, and what must not be seen,
 // or has no short form, is left out.
 func (c *constraints) fail(path, v string, hidden bool, constraint string) {
+	if len(c.failed) == maxFailures {
+		return
+	}
 	switch {
 	case hidden:
 		v = "Value"

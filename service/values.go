@@ -86,7 +86,7 @@ type GetSecretValueInput struct {
 type GetSecretValueOutput struct {
 	ARN           string
 	Name          string
-	VersionID     string
+	VersionID     string `json:"VersionId"`
 	Value         secrets.Value
 	VersionStages []string
 	CreatedDate   time.Time // the version's
@@ -120,8 +120,8 @@ func (o GetSecretValueOutput) LogValue() slog.Value {
 // GetSecretValue reads a version's value and notes the day of the reading.
 // Errors: ResourceNotFoundException for a secret, version or label that is
 // missing and for a version still empty; InvalidRequestException for a label
-// that is not on the version named, and for a secret marked for deletion;
-// DecryptionFailure.
+// that is not on the version named, for a secret marked for deletion, and for
+// another account's under the default key; DecryptionFailure.
 func (s *Service) GetSecretValue(ctx context.Context, in GetSecretValueInput) (*GetSecretValueOutput, error) {
 	if err := Check(in, nil); err != nil {
 		return nil, err
@@ -130,8 +130,16 @@ func (s *Service) GetSecretValue(ctx context.Context, in GetSecretValueInput) (*
 	if err != nil {
 		return nil, err
 	}
-	v, missing, err := pick(sec, in.VersionID, in.VersionStage)
+	return s.read(ctx, sec, in.VersionID, in.VersionStage)
+}
+
+// read is GetSecretValue of a secret that was found.
+func (s *Service) read(ctx context.Context, sec *Secret, id, label string) (*GetSecretValueOutput, error) {
+	v, missing, err := pick(sec, id, label)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.mayUseKey(sec, v.KeyID); err != nil {
 		return nil, err
 	}
 	value, err := s.open(ctx, sec.ARN, v.ID)
@@ -144,8 +152,17 @@ func (s *Service) GetSecretValue(ctx context.Context, in GetSecretValueInput) (*
 	s.noteAccess(ctx, sec, v)
 	return &GetSecretValueOutput{
 		ARN: sec.ARN.String(), Name: sec.ARN.Name, VersionID: v.ID,
-		Value: value, VersionStages: v.Labels, CreatedDate: v.Created,
+		Value: value, VersionStages: s.shown(v), CreatedDate: v.Created,
 	}, nil
+}
+
+// mayUseKey refuses a value of another account's secret under the default key,
+// which only its own account can use.
+func (s *Service) mayUseKey(sec *Secret, key string) error {
+	if sec.ARN.Account == s.at.Account || !isDefaultKey(key) {
+		return nil
+	}
+	return refuse(invalidRequest, sec.ARN.Name, "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS service key.")
 }
 
 // pick chooses the version to read. missing is the error that says it has no
@@ -218,8 +235,8 @@ type PutSecretValueOutput struct {
 // Errors: InvalidRequestException without token or value or for a secret
 // marked for deletion, InvalidParameterException, ResourceNotFoundException,
 // ResourceExistsException for a token used for another value,
-// LimitExceededException beyond 20 labels, EncryptionFailure,
-// DecryptionFailure.
+// LimitExceededException beyond 20 labels or some 100 versions,
+// EncryptionFailure, DecryptionFailure.
 func (s *Service) PutSecretValue(ctx context.Context, in PutSecretValueInput) (*PutSecretValueOutput, error) {
 	v, err := in.check()
 	if err != nil {
@@ -229,17 +246,20 @@ func (s *Service) PutSecretValue(ctx context.Context, in PutSecretValueInput) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := s.mayUseKey(sec, sec.KMSKeyID); err != nil {
+		return nil, err
+	}
 	values, err := s.seal(sec.ARN, in.ClientRequestToken, v)
 	if err != nil {
 		return nil, err
 	}
 	used := false
-	after, err := s.updateAlive(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+	after, err := s.change(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
 		if old, ok := sec.Versions.Find(in.ClientRequestToken); ok && !old.Empty {
 			used = true
 			return nil, errUnchanged
 		}
-		return values, s.addVersion(sec, in.ClientRequestToken, in.VersionStages)
+		return values, s.addVersion(sec, in.ClientRequestToken, in.VersionStages, false)
 	})
 	if err != nil {
 		return nil, err
@@ -250,7 +270,7 @@ func (s *Service) PutSecretValue(ctx context.Context, in PutSecretValueInput) (*
 		}
 	}
 	made, _ := after.Versions.Find(in.ClientRequestToken)
-	return &PutSecretValueOutput{ARN: after.ARN.String(), Name: after.ARN.Name, VersionID: made.ID, VersionStages: made.Labels}, nil
+	return &PutSecretValueOutput{ARN: after.ARN.String(), Name: after.ARN.Name, VersionID: made.ID, VersionStages: s.shown(made)}, nil
 }
 
 func (in PutSecretValueInput) check() (secrets.Value, error) {
@@ -270,15 +290,25 @@ func (in PutSecretValueInput) check() (secrets.Value, error) {
 	return v, err
 }
 
-// addVersion puts a version into sec and prunes old ones.
-func (s *Service) addVersion(sec *Secret, id string, labels []string) error {
+// addVersion puts a version into sec and prunes old ones. Where too many are
+// left, because they are too young to be pruned, it gives
+// LimitExceededException; not so for a rotation of Pawl's own, which must never
+// be stopped by that: there the oldest go however young they are.
+func (s *Service) addVersion(sec *Secret, id string, labels []string, rotating bool) error {
 	now := s.now()
+	before := len(sec.Versions)
 	versions, err := sec.Versions.Put(secrets.Version{ID: id, Created: now, KeyID: sec.KMSKeyID}, labels)
 	if err != nil {
 		return secrets.At(err, sec.ARN.Name, "", "")
 	}
-	sec.Versions, _ = versions.Prune(now)
-	sec.Changed = now
+	versions, _ = versions.Prune(now)
+	if rotating {
+		versions, _ = versions.Trim(2 * secrets.MaxVersions)
+	} else if len(versions) > secrets.MaxVersions && len(versions) > before {
+		return refuse(limitExceeded, sec.ARN.Name, "The secret has %d versions already, and none that could be removed.", before).
+			WithHint("versions without a staging label are removed when they are %d hours old", secrets.MinDeprecation/time.Hour)
+	}
+	sec.Versions, sec.Changed = versions, now
 	return nil
 }
 

@@ -257,26 +257,102 @@ func TestPutFillsAnEmptyVersion(t *testing.T) {
 func TestPutPrunes(t *testing.T) {
 	h := open(t, service.Config{})
 	h.create("s", "one")
-	for i := 2; i <= 110; i++ {
+	for i := 2; i <= 100; i++ {
 		h.put("s", fmt.Sprint("v", i))
 	}
-	if got := len(h.record("s").Versions); got != 110 {
-		t.Fatalf("%d versions; none is 24 hours old", got)
+	// None is 24 hours old: another one finds no room, by whichever operation.
+	const full = "The secret has 100 versions already, and none that could be removed."
+	before := h.record("s")
+	text := service.Give(secrets.Text("x"))
+	_, err := h.PutSecretValue(t.Context(), service.PutSecretValueInput{SecretID: "s", ClientRequestToken: tok("v101"), GivenValue: text})
+	wantErr(t, err, "LimitExceededException", full)
+	_, err = h.UpdateSecret(t.Context(), service.UpdateSecretInput{SecretID: "s", ClientRequestToken: tok("v101"), GivenValue: text, Description: new("new")})
+	wantErr(t, err, "LimitExceededException", full)
+	if diff := cmp.Diff(before, h.record("s")); diff != "" {
+		t.Error("a refused put changed something:", diff)
 	}
 	h.clock.add(24 * time.Hour)
-	h.put("s", "v111")
+	h.put("s", "v101")
 	sec := h.record("s")
 	if got := len(sec.Versions); got != 100 {
 		t.Fatalf("%d versions are left", got)
 	}
-	if first := short(sec.Versions[0].ID); first != "v12" {
+	if first := short(sec.Versions[0].ID); first != "v2" {
 		t.Errorf("the oldest left is %s", first)
 	}
-	_, err := h.GetSecretValue(t.Context(), service.GetSecretValueInput{SecretID: "s", VersionID: tok("v11")})
-	wantErr(t, err, "ResourceNotFoundException", "Secrets Manager can't find the specified secret value for VersionId: "+tok("v11"))
-	if h.value("s", "v12") != "value of v12" { // deprecated, not pruned
+	_, err = h.GetSecretValue(t.Context(), service.GetSecretValueInput{SecretID: "s", VersionID: tok("v1")})
+	wantErr(t, err, "ResourceNotFoundException", "Secrets Manager can't find the specified secret value for VersionId: "+tok("v1"))
+	if h.value("s", "v2") != "value of v2" { // deprecated, not pruned
 		t.Error("a version that is kept lost its value")
 	}
+}
+
+// Pawl's own rotations go on however many young versions there are, and a
+// function fills the version it was given.
+func TestRotationsAreNotStoppedByVersions(t *testing.T) {
+	h := open(t, service.Config{})
+	h.create("s", "one")
+	h.change("s", func(sec *service.Secret) {
+		for i := range 195 {
+			sec.Versions = append(sec.Versions, secrets.Version{ID: tok(fmt.Sprint("old", i)), Created: sec.Created, Empty: true})
+		}
+	})
+	c := claim(t, h, "s")
+	for range 10 {
+		if _, err := c.Versions(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		id := c.pending("")
+		if err := c.Promote(t.Context(), id, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	vs := h.record("s").Versions
+	if len(vs) != 200 {
+		t.Errorf("%d versions are left", len(vs))
+	}
+	if _, ok := vs.Find(tok("v1")); ok {
+		t.Error("the oldest was kept")
+	}
+	h.emptyVersion("s", "void", "AWSPENDING")
+	h.put("s", "void", "AWSPENDING")
+}
+
+// A secret under the default key is its own account's only.
+func TestValuesOfAnotherAccount(t *testing.T) {
+	h := open(t, service.Config{})
+	const defaultKey = "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS service key."
+	arn := h.create("s", "x")
+	other := h.As(service.Caller{Region: "us-east-1", Account: "210987654321"})
+	ctx := t.Context()
+	get := service.GetSecretValueInput{SecretID: arn}
+	put := service.PutSecretValueInput{SecretID: arn, ClientRequestToken: tok("v2"), GivenValue: service.Give(secrets.Text("y"))}
+	update := service.UpdateSecretInput{SecretID: arn, ClientRequestToken: tok("v3"), GivenValue: put.GivenValue}
+	wantErr(t, second(other.GetSecretValue(ctx, get)), "InvalidRequestException", defaultKey)
+	wantErr(t, second(other.PutSecretValue(ctx, put)), "InvalidRequestException", defaultKey)
+	wantErr(t, second(other.UpdateSecret(ctx, update)), "InvalidRequestException", defaultKey)
+	batch, err := other.BatchGetSecretValue(ctx, service.BatchGetSecretValueInput{SecretIDList: []string{arn}})
+	if want := []service.APIErrorType{{SecretID: arn, ErrorCode: "InvalidRequestException", Message: defaultKey}}; err != nil || cmp.Diff(want, batch.Errors) != "" {
+		t.Errorf("got %+v, %v", batch, err)
+	}
+	for _, key := range []string{"alias/aws/secretsmanager", "alias/mine"} {
+		if _, err := h.UpdateSecret(ctx, service.UpdateSecretInput{SecretID: "s", ClientRequestToken: tok("key"), KmsKeyID: &key}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := other.GetSecretValue(ctx, get)
+		if key == "alias/mine" {
+			if err != nil {
+				t.Error(err)
+			}
+			break
+		}
+		wantErr(t, err, "InvalidRequestException", defaultKey)
+	}
+	if _, err := other.PutSecretValue(ctx, put); err != nil {
+		t.Error(err)
+	}
+	_, err = other.GetSecretValue(ctx, service.GetSecretValueInput{SecretID: "s"}) // by name: its own account's
+	wantErr(t, err, "ResourceNotFoundException", notFoundText)
 }
 
 func TestCredentials(t *testing.T) {

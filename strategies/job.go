@@ -12,8 +12,8 @@ import (
 // Job is one rotation of one secret as a strategy sees it. The rotator fills it
 // from the versions' labels.
 type Job struct {
-	Secret    string // the secret's name
-	VersionID string // of the pending version; "" until it exists
+	ARN       secrets.ARN // the secret's
+	VersionID string      // of the pending version; "" until it exists
 
 	Current  secrets.Value // AWSCURRENT
 	Pending  secrets.Value // the value being rotated to; zero until created

@@ -47,6 +47,7 @@ func TestSuperusers(t *testing.T) {
 		masterarn string
 		server    string
 		pairings  []secrets.Pairing
+		foreign   bool   // the superuser is of another account
 		want      string // part of the error; "" = the superuser; "none" = no superuser
 	}{
 		{name: "none named", secret: "prod/app", server: "db:5432", want: "none"},
@@ -64,23 +65,28 @@ func TestSuperusers(t *testing.T) {
 		{name: "a superuser without a host, declared", secret: "prod/app", rules: secrets.RotationRules{Superuser: "bare"}, server: "db:5432",
 			pairings: []secrets.Pairing{{Secret: "bare", For: []string{"*"}, Hosts: []string{"db"}}}},
 		{name: "a superuser without a password", secret: "prod/app", rules: secrets.RotationRules{Superuser: "broken"}, server: "db:5432", want: "password key is missing"},
+		{name: "a superuser of another account", secret: "prod/app", masterarn: "prod/root", server: "db:5432", pairings: []secrets.Pairing{pairing}, foreign: true, want: "of account 111111111111, not of 000000000000"},
+		{name: "a superuser of another account, named in the file", secret: "prod/app", rules: secrets.RotationRules{Superuser: "prod/root"}, server: "db:5432", foreign: true, want: "keep a secret for the superuser in account 000000000000"},
 		{name: "no such superuser", secret: "prod/app", rules: secrets.RotationRules{Superuser: "gone"}, server: "db:5432", want: "can't find"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := Superusers{Pairings: tt.pairings, Credentials: func(_ context.Context, id string) (secrets.Credentials, secrets.ARN, error) {
+			s := Superusers{Pairings: tt.pairings, Credentials: func(_ context.Context, near secrets.ARN, id string) (secrets.Credentials, secrets.ARN, error) {
 				c, ok := store[id]
 				if !ok {
 					return c, secrets.ARN{}, secrets.Errorf(secrets.Invalid, "can't find it")
 				}
 				a := arn
+				if a.Account = near.Account; tt.foreign {
+					a.Account = "111111111111"
+				}
 				if !strings.HasPrefix(id, "arn:") {
 					a.Name = id
 				}
 				return c, a, nil
 			}}
 			cur := secrets.NewCredentials("host", "db", "username", "app", "password", "hunter2", "masterarn", tt.masterarn)
-			got, err := s.For(context.Background(), tt.secret, tt.rules, cur, tt.server, 5432)
+			got, err := s.For(context.Background(), secrets.ARN{Partition: "aws", Region: "us-east-1", Account: "000000000000", Name: tt.secret}, tt.rules, cur, tt.server, 5432)
 			switch {
 			case tt.want == "" && err == nil && got.Username() == "root":
 			case tt.want == "none" && err == nil && got.IsZero():
@@ -92,10 +98,20 @@ func TestSuperusers(t *testing.T) {
 	}
 }
 
+// There is no engine for partners: it says so before anything is opened.
+func TestPartner(t *testing.T) {
+	u := newUsers(secrets.RotationRules{Strategy: secrets.Partner})
+	j := &Job{ARN: secrets.ARN{Name: "s"}, Current: secrets.Text(`{"engine":"postgres","host":"h","username":"u","password":"hunter2"}`)}
+	err := u.Check(context.Background(), j)
+	if secrets.KindOf(err) != secrets.Invalid || !strings.Contains(err.Error(), "no engine for partner secrets") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func newUsers(rules secrets.RotationRules) *Users {
 	return NewUsers(Config{
 		Engines: engines.NewRegistry(postgres.New()), Random: rand.Reader, Clock: clockwork.NewFakeClock(),
-		Superusers: Superusers{Credentials: func(context.Context, string) (secrets.Credentials, secrets.ARN, error) {
+		Superusers: Superusers{Credentials: func(context.Context, secrets.ARN, string) (secrets.Credentials, secrets.ARN, error) {
 			return secrets.Credentials{}, secrets.ARN{}, errors.New("not asked for here")
 		}},
 	}, rules)
@@ -121,7 +137,7 @@ func TestAdapt(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			j := &Job{Secret: "s", Current: secrets.Text(cur), Pending: secrets.Text(tt.pending)}
+			j := &Job{ARN: secrets.ARN{Name: "s"}, Current: secrets.Text(cur), Pending: secrets.Text(tt.pending)}
 			got, err := newUsers(secrets.RotationRules{Strategy: secrets.SingleUser}).Adapt(j)
 			if want, bad := strings.CutPrefix(tt.want, "!"); bad {
 				if err == nil || !strings.Contains(err.Error(), want) || secrets.KindOf(err) != secrets.Invalid {
@@ -146,7 +162,7 @@ func TestCreate(t *testing.T) {
 	const cur = `{"engine":"postgres","host":"db","extra":{"b":1,"a":2},"username":"app","password":"old","port":"5433"}`
 	for strategy, user := range map[string]string{secrets.SingleUser: "app", secrets.AlternatingUsers: "app_clone"} {
 		u := newUsers(secrets.RotationRules{Strategy: strategy})
-		v, err := u.Create(context.Background(), &Job{Secret: "s", Current: secrets.Text(cur)})
+		v, err := u.Create(context.Background(), &Job{ARN: secrets.ARN{Name: "s"}, Current: secrets.Text(cur)})
 		if err != nil {
 			t.Fatal(err)
 		}

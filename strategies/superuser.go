@@ -13,17 +13,23 @@ import (
 // Superusers finds the superuser who may serve a secret.
 type Superusers struct {
 	Pairings []secrets.Pairing
-	// Credentials reads the AWSCURRENT value of another secret.
-	Credentials func(ctx context.Context, id string) (secrets.Credentials, secrets.ARN, error)
+	// Every pairs every superuser with every secret of his account, still only
+	// at his own server or one that Pairings declare.
+	Every bool
+	// Credentials reads the AWSCURRENT value of another secret. A plain name in
+	// id is of the account and region of the secret near it.
+	Credentials func(ctx context.Context, near secrets.ARN, id string) (secrets.Credentials, secrets.ARN, error)
 }
 
 // For returns the superuser's credentials for a secret, or zero Credentials
 // when none is named. The operator's rules come first; a "masterarn" inside the
 // secret may only choose among the pairings. server is where the superuser will
-// be sent (host:port): it must be his own, or one the operator declared.
+// be sent (host:port): it must be his own, or one the operator declared. He
+// serves only secrets of his own account: a pairing goes by names, and whoever
+// has another account chooses the names there.
 // Errors: Invalid where the pairing is missing or the server is another one, or
 // as reading the superuser's secret gives.
-func (s Superusers) For(ctx context.Context, name string, rules secrets.RotationRules, current secrets.Credentials, server string, defaultPort int) (secrets.Credentials, error) {
+func (s Superusers) For(ctx context.Context, secret secrets.ARN, rules secrets.RotationRules, current secrets.Credentials, server string, defaultPort int) (secrets.Credentials, error) {
 	id := rules.Superuser
 	if id == "" {
 		id = current.MasterARN()
@@ -31,21 +37,25 @@ func (s Superusers) For(ctx context.Context, name string, rules secrets.Rotation
 	if id == "" {
 		return secrets.Credentials{}, nil
 	}
-	super, arn, err := s.Credentials(ctx, id)
+	super, arn, err := s.Credentials(ctx, secret, id)
 	if err != nil {
 		return secrets.Credentials{}, fmt.Errorf("reading the superuser's secret %q: %w", id, err)
 	}
 	if err := super.Require("username", "password"); err != nil {
 		return secrets.Credentials{}, fmt.Errorf("the superuser's secret %q: %w", arn.Name, err)
 	}
+	if arn.Account != secret.Account {
+		return secrets.Credentials{}, secrets.Errorf(secrets.Invalid, "the superuser's secret %q is of account %s, not of %s", arn.Name, arn.Account, secret.Account).
+			WithHint("keep a secret for the superuser in account %s", secret.Account)
+	}
 	allowed := []string{}
 	if rules.AdminHost != "" {
 		allowed = append(allowed, rules.AdminHost) // declared by the operator himself
 	}
-	paired := rules.Superuser != ""
+	paired := s.Every || rules.Superuser != ""
 	for _, p := range s.Pairings {
 		pid, err := secrets.ParseID(p.Secret)
-		if err != nil || !pid.Matches(arn) || !p.Covers(name) {
+		if err != nil || !pid.Matches(arn) || !p.Covers(secret.Name) {
 			continue
 		}
 		paired = true
@@ -53,7 +63,7 @@ func (s Superusers) For(ctx context.Context, name string, rules secrets.Rotation
 	}
 	if !paired {
 		return secrets.Credentials{}, secrets.Errorf(secrets.Invalid, "its masterarn names the superuser's secret %q, which is not paired with it", arn.Name).
-			WithHint("the operator can allow it in the configuration: superusers: [{secret: %s, for: [%q]}]", arn.Name, name)
+			WithHint("the operator can allow it in the configuration: superusers: [{secret: %s, for: [%q]}]", arn.Name, secret.Name)
 	}
 	if super.Host() != "" {
 		own, err := super.Port(defaultPort)
@@ -68,7 +78,7 @@ func (s Superusers) For(ctx context.Context, name string, rules secrets.Rotation
 		}
 	}
 	return secrets.Credentials{}, secrets.Errorf(secrets.Invalid, "the superuser in %q is of %s, not of %s", arn.Name, orNone(super.Server(defaultPort)), server).
-		WithHint("if it is the same server, declare it: superusers: [{secret: %s, for: [%q], hosts: [%q]}]", arn.Name, name, server)
+		WithHint("if it is the same server, declare it: superusers: [{secret: %s, for: [%q], hosts: [%q]}]", arn.Name, secret.Name, server)
 }
 
 func orNone(server string) string {

@@ -88,6 +88,10 @@ func (u *Users) open(ctx context.Context, e engines.Endpoint, user string, pw se
 
 // parse reads credentials and checks what every step needs of them.
 func (u *Users) parse(v secrets.Value) (secrets.Credentials, error) {
+	if u.rules.Strategy == secrets.Partner {
+		return secrets.Credentials{}, secrets.Errorf(secrets.Invalid, "Pawl has no engine for partner secrets and can't rotate it").
+			WithHint("make a new credential at the partner and store it: pawl secret put NAME --value-file F")
+	}
 	c, err := secrets.ParseCredentials(v)
 	if err != nil {
 		return c, err
@@ -207,7 +211,7 @@ func (u *Users) prepare(ctx context.Context, j *Job, cur secrets.Credentials, ta
 
 // superuser finds the superuser, if any is named.
 func (u *Users) superuser(ctx context.Context, j *Job, cur secrets.Credentials, at engines.Endpoint) (secrets.Credentials, error) {
-	s, err := u.cfg.Superusers.For(ctx, j.Secret, u.rules, cur, at.Addr(), u.engine.Facts().DefaultPort)
+	s, err := u.cfg.Superusers.For(ctx, j.ARN, u.rules, cur, at.Addr(), u.engine.Facts().DefaultPort)
 	if err == nil && !s.IsZero() && s.Username() == cur.Username() {
 		// A superuser who rotates himself: he needs nobody else.
 		return secrets.Credentials{}, nil
@@ -267,21 +271,21 @@ func (u *Users) Adapt(j *Job) (secrets.Value, error) {
 	}
 	pend, err := secrets.ParseCredentials(j.Pending)
 	if err != nil {
-		return secrets.Value{}, secrets.Errorf(secrets.Invalid, "the AWSPENDING version: %w", err).WithHint(dropPending, j.Secret)
+		return secrets.Value{}, secrets.Errorf(secrets.Invalid, "the AWSPENDING version: %w", err).WithHint(dropPending, j.ARN.Name)
 	}
 	if err := pend.Require("username", "password"); err != nil {
-		return secrets.Value{}, secrets.Errorf(secrets.Invalid, "the AWSPENDING version: %w", err).WithHint(dropPending, j.Secret)
+		return secrets.Value{}, secrets.Errorf(secrets.Invalid, "the AWSPENDING version: %w", err).WithHint(dropPending, j.ARN.Name)
 	}
 	switch f := u.engine.Facts(); {
 	case pend.Username() != cur.Username() && pend.Username() != Toggle(cur.Username()):
 		return secrets.Value{}, secrets.Errorf(secrets.Invalid, "attempting to modify user %q other than current user %q or its clone", pend.Username(), cur.Username()).
-			WithHint(dropPending, j.Secret)
+			WithHint(dropPending, j.ARN.Name)
 	case !strings.EqualFold(pend.Server(f.DefaultPort), cur.Server(f.DefaultPort)):
 		return secrets.Value{}, secrets.Errorf(secrets.Invalid, "attempting to modify user for host %s other than current host %s", pend.Server(f.DefaultPort), cur.Server(f.DefaultPort)).
-			WithHint(dropPending, j.Secret)
+			WithHint(dropPending, j.ARN.Name)
 	case pend.Engine() != cur.Engine():
 		return secrets.Value{}, secrets.Errorf(secrets.Invalid, "the AWSPENDING version is for engine %q, AWSCURRENT for %q", pend.Engine(), cur.Engine()).
-			WithHint(dropPending, j.Secret)
+			WithHint(dropPending, j.ARN.Name)
 	}
 	want := cur.With("password", pend.Password().Reveal())
 	if pend.Username() != cur.Username() {

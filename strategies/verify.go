@@ -179,7 +179,7 @@ func (u *Users) Restore(ctx context.Context, j *Job) error {
 	u.hangUp()
 	if ok, err = u.accepts(ctx, cur); err == nil && !ok {
 		err = secrets.Errorf(secrets.Denied, "the server still refuses the AWSCURRENT credential after its password was set again").
-			WithHint("set its password by hand and store it: pawl secret put %s --value-file -", j.Secret)
+			WithHint("set its password by hand and store it: pawl secret put %s --value-file -", j.ARN.Name)
 	}
 	return err
 }
@@ -193,7 +193,7 @@ func (u *Users) openForRestore(ctx context.Context, j *Job, cur, pend secrets.Cr
 	u.hangUp()
 	if pend.IsZero() || pend.Username() != cur.Username() || pend.Server(0) != cur.Server(0) {
 		return secrets.Errorf(secrets.Denied, "the server refuses the AWSCURRENT credential, and an interrupted rotation left nothing that could restore it").
-			WithHint("set the password by hand and store it: pawl secret put %s --value-file -", j.Secret)
+			WithHint("set the password by hand and store it: pawl secret put %s --value-file -", j.ARN.Name)
 	}
 	at, err := u.endpoint(cur, u.rules.AdminHost, guard)
 	if err != nil {

@@ -102,16 +102,3 @@ func cpu() time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
-
-func BenchmarkFind(b *testing.B) {
-	s := open(b, filepath.Join(b.TempDir(), "pawl.db"))
-	sec, values := rotating(0)
-	if err := s.Create(b.Context(), sec, values); err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if _, err := s.Find(b.Context(), secrets.ID{ARN: sec.ARN}); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

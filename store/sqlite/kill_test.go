@@ -101,11 +101,16 @@ func TestKilledWhileWriting(t *testing.T) {
 	t.Logf("%d acknowledged writes over %d kills", len(acked), rounds)
 }
 
-func checkIntegrity(t *testing.T, s *Store) {
+func checkIntegrity(t testing.TB, s *Store) {
 	t.Helper()
 	var report string
-	if err := s.readers.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&report); err != nil || report != "ok" {
+	if err := s.readers.QueryRow("PRAGMA integrity_check").Scan(&report); err != nil || report != "ok" {
 		t.Errorf("integrity: %s %v", report, err)
+	}
+	var lost int
+	if err := s.readers.QueryRow(`SELECT (SELECT count(*) FROM sealed_values) - count(DISTINCT value_id)
+		FROM versions JOIN sealed_values ON sealed_values.id = value_id`).Scan(&lost); err != nil || lost != 0 {
+		t.Errorf("%d values belong to no version; %v", lost, err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	driver "modernc.org/sqlite"
 
@@ -55,7 +56,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.BusyTimeout)
 	defer cancel()
-	s := &Store{path: path}
+	s := &Store{path: path, cache: newCache(), queries: make(map[string]*sql.Stmt)}
 	defer func() {
 		if err != nil {
 			s.abandon()
@@ -64,6 +65,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if s.w, err = openWriter(ctx, path, o); err != nil {
 		return nil, err
 	}
+	s.w.cache = s.cache
 	if err := s.w.prepareSchema(ctx, o.Create); err != nil {
 		return nil, err
 	}
@@ -71,20 +73,33 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	// Four readers are plenty for one disk, and an idle store keeps none.
-	s.readers = pool(path, fmt.Sprintf("busy_timeout(%d)", o.BusyTimeout.Milliseconds()), "query_only(1)", "cache_size(-1024)")
-	s.readers.SetMaxOpenConns(4)
-	s.readers.SetMaxIdleConns(4)
-	s.readers.SetConnMaxIdleTime(idleTime)
-	if err := s.prepareQueries(ctx); err != nil {
+	s.readers = readers(path, 4, o.BusyTimeout)
+	s.ticks = readers(path, 1, o.BusyTimeout)
+	ticks, err := s.ticks.PrepareContext(ctx, clockQuery)
+	if err != nil {
 		return nil, classify(path, err)
+	}
+	s.clock.read = func() (n int64, err error) {
+		err = ticks.QueryRow().Scan(&n)
+		return n, err
 	}
 	return s, nil
 }
 
+func readers(path string, n int, wait time.Duration) *sql.DB {
+	db := pool(path, fmt.Sprintf("busy_timeout(%d)", wait.Milliseconds()), "query_only(1)", "cache_size(-1024)")
+	db.SetMaxOpenConns(n)
+	db.SetMaxIdleConns(n)
+	db.SetConnMaxIdleTime(idleTime)
+	return db
+}
+
 // abandon closes what an Open that failed had opened.
 func (s *Store) abandon() {
-	if s.readers != nil {
-		_ = s.readers.Close()
+	for _, db := range []*sql.DB{s.readers, s.ticks} {
+		if db != nil {
+			_ = db.Close()
+		}
 	}
 	if s.w != nil {
 		_ = s.w.disconnect()

@@ -1,9 +1,7 @@
 package sqlite
 
 import (
-	"database/sql"
 	"encoding/json"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -16,7 +14,13 @@ import (
 // comparing values with ==.
 var (
 	secretColumns  = []string{"partition", "region", "account", "name", "suffix", "description", "kms_key_id", "tags", "created", "changed", "accessed", "deleted", "purge_at", "value_changed", "due_at", "rotation", "policy", "type", "owning_service", "external", "primary_region", "replicas", "revision", "follow_at"}
-	versionColumns = []string{"seq", "created", "accessed", "labels", "key_id"}
+	versionColumns = []string{"seq", "created", "accessed", "labels", "key_id", "value_id"}
+)
+
+// Places in versionColumns.
+const (
+	seqColumn   = 0
+	valueColumn = 5
 )
 
 // stored is a secret as it is in the database.
@@ -29,7 +33,19 @@ type stored struct {
 type storedVersion struct {
 	id     string
 	cols   []any
-	filled bool // has a value
+	filled bool   // has a value
+	sealed []byte // the value, if it was read too; not among the columns
+}
+
+// values returns those that were read.
+func (r *stored) values() service.Sealed {
+	out := service.Sealed{}
+	for _, v := range r.versions {
+		if v.sealed != nil {
+			out[v.id] = v.sealed
+		}
+	}
+	return out
 }
 
 func (r *stored) version(id string) *storedVersion {
@@ -39,63 +55,6 @@ func (r *stored) version(id string) *storedVersion {
 		}
 	}
 	return nil
-}
-
-// selection reads some secrets with their versions, by two statements of one
-// transaction: joined, every version's row would carry the secret's columns.
-type selection struct{ secrets, versions string }
-
-// selecting makes a selection of the secrets that from names: "FROM secrets
-// WHERE …", with the order and limit that the result shall have.
-func selecting(from string) selection {
-	return selection{
-		secrets: "SELECT id, " + strings.Join(secretColumns, ", ") + " " + from,
-		versions: "SELECT secret_id, id, " + strings.Join(versionColumns, ", ") +
-			", sealed IS NOT NULL FROM versions WHERE secret_id IN (SELECT id " + from + ") ORDER BY secret_id, seq",
-	}
-}
-
-// read runs the selection; query runs one of its statements.
-func (q selection) read(query func(statement string) (*sql.Rows, error)) ([]stored, error) {
-	var out []stored
-	at := map[int64]int{}
-	err := each(query, q.secrets, 1+len(secretColumns), func(v []any) {
-		at[v[0].(int64)] = len(out)
-		out = append(out, stored{id: v[0].(int64), cols: append([]any(nil), v[1:]...)})
-	})
-	if err != nil || len(out) == 0 {
-		return nil, err
-	}
-	nv := len(versionColumns)
-	err = each(query, q.versions, 2+nv+1, func(v []any) {
-		r := &out[at[v[0].(int64)]]
-		r.versions = append(r.versions, storedVersion{
-			id: v[1].(string), cols: append([]any(nil), v[2:2+nv]...), filled: v[2+nv].(int64) == 1,
-		})
-	})
-	return out, err
-}
-
-// each calls visit with the values of every row, which are overwritten by the
-// next.
-func each(query func(string) (*sql.Rows, error), statement string, columns int, visit func([]any)) error {
-	rows, err := query(statement)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	vals := make([]any, columns)
-	dest := make([]any, columns)
-	for i := range vals {
-		dest[i] = &vals[i]
-	}
-	for rows.Next() {
-		if err := rows.Scan(dest...); err != nil {
-			return err
-		}
-		visit(vals)
-	}
-	return rows.Err()
 }
 
 // decode makes the record that r is. An error means that the database holds
@@ -213,7 +172,7 @@ func encode(id int64, s *service.Secret, values service.Sealed, old *stored) (st
 		w.put(nil)
 	} else {
 		r := *s.Rotation
-		for _, t := range []*time.Time{&r.LastRotated, &r.Attempt.NextTry, &r.Attempt.FailingSince} {
+		for _, t := range []*time.Time{&r.Since, &r.LastRotated, &r.Attempt.NextTry, &r.Attempt.FailingSince} {
 			*t = micro(*t)
 		}
 		w.json(r)
@@ -247,7 +206,7 @@ func encode(id int64, s *service.Secret, values service.Sealed, old *stored) (st
 		}
 		seq++
 		if was != nil {
-			seq = max(seq, was.cols[0].(int64))
+			seq = max(seq, was.cols[seqColumn].(int64))
 		}
 		wv := writer{err: w.err}
 		wv.check(v.ID)
@@ -257,6 +216,11 @@ func encode(id int64, s *service.Secret, values service.Sealed, old *stored) (st
 		wv.check(v.Labels...)
 		wv.json(append([]string{}, v.Labels...))
 		wv.text(v.KeyID)
+		if was != nil {
+			wv.put(was.cols[valueColumn])
+		} else {
+			wv.put(nil) // writeVersions knows more
+		}
 		w.err = wv.err
 		out.versions = append(out.versions, storedVersion{id: v.ID, cols: wv.cols, filled: !v.Empty})
 	}

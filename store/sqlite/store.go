@@ -10,6 +10,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -24,7 +25,11 @@ import (
 type Store struct {
 	path    string
 	readers *sql.DB
+	mu      sync.Mutex
 	queries map[string]*sql.Stmt // prepared for readers, by text
+	ticks   *sql.DB              // one connection, so that the clock waits for no other reader
+	clock   clock
+	cache   *cache
 	w       *writerConn
 	locks   *lockFile
 	closing sync.Once
@@ -52,21 +57,19 @@ const (
 // closes the store. Claims that were not released stay until they are.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
-		s.closed = errors.Join(classify(s.path, s.readers.Close()), classify(s.path, s.w.close()), s.locks.close())
+		s.closed = errors.Join(classify(s.path, s.readers.Close()), classify(s.path, s.ticks.Close()), classify(s.path, s.w.close()), s.locks.close())
 	})
 	return s.closed
 }
 
 // What readers select.
-var (
-	findQuery = selecting("FROM secrets WHERE account = ? AND region = ? AND name = ?")
-	dueQuery  = selecting("FROM secrets WHERE due_at <= ? ORDER BY due_at, name, id LIMIT ?")
-)
+var dueQuery = selecting("FROM secrets WHERE due_at <= ? ORDER BY due_at, name, id LIMIT ?")
 
 const (
-	valueQuery = `SELECT v.sealed FROM secrets s JOIN versions v ON v.secret_id = s.id
+	valueQuery = `SELECT x.value FROM secrets s
+		JOIN versions v ON v.secret_id = s.id JOIN sealed_values x ON x.id = v.value_id
 		WHERE s.account = ? AND s.region = ? AND s.name = ? AND s.suffix = ? AND s.partition = ?
-		AND v.id = ? AND v.sealed IS NOT NULL`
+		AND v.id = ?`
 	idQuery = `SELECT id FROM secrets
 		WHERE account = ? AND region = ? AND name = ? AND suffix = ? AND partition = ?`
 	purgeableQuery = `SELECT partition, region, account, name, suffix FROM secrets
@@ -75,34 +78,72 @@ const (
 		WHERE follow_at <= ? ORDER BY follow_at, id LIMIT ?`
 )
 
-func (s *Store) prepareQueries(ctx context.Context) error {
-	s.queries = make(map[string]*sql.Stmt)
-	texts := []string{findQuery.secrets, findQuery.versions, dueQuery.secrets, dueQuery.versions,
-		valueQuery, idQuery, purgeableQuery, behindQuery, placesQuery}
-	for _, q := range listQueries {
-		texts = append(texts, q.secrets, q.versions)
+// statement returns the prepared statement of a reader. It may wait for a
+// connection.
+func (s *Store) statement(ctx context.Context, query string) (*sql.Stmt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stmt := s.queries[query]; stmt != nil {
+		return stmt, nil
 	}
-	for _, q := range texts {
-		stmt, err := s.readers.PrepareContext(ctx, q)
-		if err != nil {
-			return err
-		}
-		s.queries[q] = stmt
+	stmt, err := s.readers.PrepareContext(ctx, query)
+	if err == nil {
+		s.queries[query] = stmt
 	}
-	return nil
+	return stmt, err
+}
+
+// query runs a statement of a reader.
+func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	stmt, err := s.statement(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
 }
 
 // Find implements service.Store.
 func (s *Store) Find(ctx context.Context, id secrets.ID) (*service.Secret, error) {
 	a := id.ARN
-	found, err := s.records(ctx, findQuery, a.Account, a.Region, a.Name)
+	now, err := s.now(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if len(found) == 0 || !id.ByName && found[0].ARN.Suffix != a.Suffix || a.Partition != "" && found[0].ARN.Partition != a.Partition {
+	sec, keep := s.cache.find(placeOf(a), now)
+	if sec == nil {
+		found, err := readOne(func() (*sql.Rows, error) {
+			return s.query(ctx, findQuery, a.Account, a.Region, a.Name)
+		})
+		if err != nil {
+			return nil, classify(s.path, err)
+		}
+		if found == nil {
+			return nil, service.ErrNotFound
+		}
+		if sec, err = found.decode(); err != nil {
+			return nil, err
+		}
+		if keep {
+			s.cache.keep(sec, found.values(), now)
+		}
+	}
+	if !id.ByName && sec.ARN.Suffix != a.Suffix || a.Partition != "" && sec.ARN.Partition != a.Partition {
 		return nil, service.ErrNotFound
 	}
-	return found[0], nil
+	return copyOf(sec), nil
+}
+
+// now asks the clock. Where it does not answer, the database itself is asked
+// next and will say why.
+func (s *Store) now(ctx context.Context) (int64, error) {
+	now, err := s.clock.now(ctx)
+	if ctx.Err() != nil {
+		return 0, classify(s.path, ctx.Err())
+	}
+	if err != nil {
+		return unknownClock, nil
+	}
+	return now, nil
 }
 
 // Due implements service.Store.
@@ -110,16 +151,25 @@ func (s *Store) Due(ctx context.Context, before time.Time, n int) ([]*service.Se
 	return s.records(ctx, dueQuery, before.UnixMicro(), max(n, 0))
 }
 
-// records reads a selection as it is at one moment.
-func (s *Store) records(ctx context.Context, q selection, args ...any) ([]*service.Secret, error) {
+// records runs a statement of selecting, and returns the secrets as they are at
+// one moment.
+func (s *Store) records(ctx context.Context, query string, args ...any) ([]*service.Secret, error) {
+	statements := make(map[string]*sql.Stmt)
+	for _, q := range []string{query, versionsQuery} {
+		stmt, err := s.statement(ctx, q) // may need a connection, so before one is held
+		if err != nil {
+			return nil, classify(s.path, err)
+		}
+		statements[q] = stmt
+	}
 	tx, err := s.readers.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, classify(s.path, err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
-	found, err := q.read(func(statement string) (*sql.Rows, error) {
-		return tx.StmtContext(ctx, s.queries[statement]).QueryContext(ctx, args...)
-	})
+	found, err := readMany(func(query string, args ...any) (*sql.Rows, error) {
+		return tx.StmtContext(ctx, statements[query]).QueryContext(ctx, args...)
+	}, query, args...)
 	if err != nil {
 		return nil, classify(s.path, err)
 	}
@@ -134,13 +184,31 @@ func (s *Store) records(ctx context.Context, q selection, args ...any) ([]*servi
 
 // Value implements service.Store.
 func (s *Store) Value(ctx context.Context, a secrets.ARN, versionID string) ([]byte, error) {
-	var sealed []byte
-	err := s.one(ctx, &sealed, valueQuery, a.Account, a.Region, a.Name, a.Suffix, a.Partition, versionID)
-	return sealed, err
+	now, err := s.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sealed, known, keep := s.cache.value(a, versionID, now)
+	if !known {
+		err := s.one(ctx, &sealed, valueQuery, a.Account, a.Region, a.Name, a.Suffix, a.Partition, versionID)
+		if err != nil {
+			return nil, err
+		}
+		if keep {
+			s.cache.keepValue(a, versionID, sealed, now)
+		}
+	}
+	if sealed == nil {
+		return nil, service.ErrNotFound
+	}
+	return bytes.Clone(sealed), nil
 }
 
 func (s *Store) one(ctx context.Context, dest any, query string, args ...any) error {
-	err := s.queries[query].QueryRowContext(ctx, args...).Scan(dest)
+	stmt, err := s.statement(ctx, query)
+	if err == nil {
+		err = stmt.QueryRowContext(ctx, args...).Scan(dest)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return service.ErrNotFound
 	}
@@ -158,7 +226,7 @@ func (s *Store) Behind(ctx context.Context, now time.Time, n int) ([]secrets.ARN
 }
 
 func (s *Store) arns(ctx context.Context, query string, now time.Time, n int) ([]secrets.ARN, error) {
-	rows, err := s.queries[query].QueryContext(ctx, now.UnixMicro(), max(n, 0))
+	rows, err := s.query(ctx, query, now.UnixMicro(), max(n, 0))
 	if err != nil {
 		return nil, classify(s.path, err)
 	}

@@ -29,5 +29,9 @@ func open(t testing.TB, path string) *Store {
 }
 
 func TestContract(t *testing.T) {
-	storetest.Run(t, func(t testing.TB) service.Store { return open(t, filepath.Join(t.TempDir(), "pawl.db")) })
+	storetest.Run(t, func(t testing.TB) service.Store {
+		s := open(t, filepath.Join(t.TempDir(), "pawl.db"))
+		t.Cleanup(func() { checkIntegrity(t, s) })
+		return s
+	})
 }

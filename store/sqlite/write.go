@@ -17,6 +17,9 @@ func (s *Store) Create(ctx context.Context, sec *service.Secret, values service.
 		return err
 	}
 	return s.w.transact(ctx, func() error {
+		if err := s.w.touch(sec.ARN); err != nil {
+			return err
+		}
 		err := s.w.one(&next.id, "INSERT INTO secrets ("+strings.Join(secretColumns, ", ")+") VALUES (?"+
 			strings.Repeat(", ?", len(secretColumns)-1)+") ON CONFLICT (account, region, name) DO NOTHING RETURNING id", next.cols...)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -42,6 +45,14 @@ func (s *Store) Update(ctx context.Context, arn secrets.ARN, change func(*servic
 			return err
 		}
 		values, err := change(sec)
+		if errors.Is(err, service.ErrRemove) {
+			out = sec
+			if err := s.w.touch(arn); err != nil {
+				return err
+			}
+			_, err = s.w.exec("DELETE FROM secrets WHERE id = ?", old.id)
+			return err
+		}
 		if err != nil {
 			return err
 		}
@@ -52,7 +63,10 @@ func (s *Store) Update(ctx context.Context, arn secrets.ARN, change func(*servic
 		if err != nil {
 			return err
 		}
-		if err := s.w.update("secrets", secretColumns, old.cols, next.cols, nil, "id = ?", old.id); err != nil {
+		if err := s.w.touch(arn); err != nil {
+			return err
+		}
+		if err := s.w.update("secrets", secretColumns, old.cols, next.cols, "id = ?", old.id); err != nil {
 			return err
 		}
 		if err := s.w.writeVersions(old, &next, values); err != nil {
@@ -77,16 +91,18 @@ func (w *writerConn) writeVersions(old, next *stored, values service.Sealed) err
 		}
 	}
 	for _, v := range next.versions {
-		var sealed any // an untyped nil is NULL
-		if b, ok := values[v.id]; ok {
-			sealed = b
+		was := old.version(v.id)
+		if sealed, ok := values[v.id]; ok {
+			if err := w.writeValue(&v.cols[valueColumn], sealed); err != nil {
+				return err
+			}
 		}
 		var err error
-		if was := old.version(v.id); was != nil {
-			err = w.update("versions", versionColumns, was.cols, v.cols, sealed, "secret_id = ? AND id = ?", next.id, v.id)
+		if was != nil {
+			err = w.update("versions", versionColumns, was.cols, v.cols, "secret_id = ? AND id = ?", next.id, v.id)
 		} else {
-			args := append([]any{next.id, v.id, sealed}, v.cols...)
-			_, err = w.exec("INSERT INTO versions (secret_id, id, sealed, "+strings.Join(versionColumns, ", ")+") VALUES (?"+
+			args := append([]any{next.id, v.id}, v.cols...)
+			_, err = w.exec("INSERT INTO versions (secret_id, id, "+strings.Join(versionColumns, ", ")+") VALUES (?"+
 				strings.Repeat(", ?", len(args)-1)+")", args...)
 		}
 		if err != nil {
@@ -96,19 +112,29 @@ func (w *writerConn) writeVersions(old, next *stored, values service.Sealed) err
 	return nil
 }
 
-// update sets the columns in which next differs from old, and the encrypted
-// value if there is one, and does nothing if there is nothing to set: a column
-// that is set costs its index pages, even with the value it had.
-func (w *writerConn) update(table string, columns []string, old, next []any, sealed any, where string, key ...any) error {
+// writeValue writes an encrypted value over the one with this id, or, if that
+// is nil, to a new one.
+func (w *writerConn) writeValue(id *any, sealed []byte) error {
+	if *id != nil {
+		_, err := w.exec("UPDATE sealed_values SET value = ? WHERE id = ?", sealed, *id)
+		return err
+	}
+	var made int64
+	err := w.one(&made, "INSERT INTO sealed_values (value) VALUES (?) RETURNING id", sealed)
+	*id = made
+	return err
+}
+
+// update sets the columns in which next differs from old, and does nothing if
+// there is none: a column that is set costs its index pages, even with the value
+// it had.
+func (w *writerConn) update(table string, columns []string, old, next []any, where string, key ...any) error {
 	var set []string
 	var args []any
 	for i, c := range columns {
 		if old[i] != next[i] {
 			set, args = append(set, c+" = ?"), append(args, next[i])
 		}
-	}
-	if sealed != nil {
-		set, args = append(set, "sealed = ?"), append(args, sealed)
 	}
 	if len(set) == 0 {
 		return nil
@@ -120,6 +146,9 @@ func (w *writerConn) update(table string, columns []string, old, next []any, sea
 // Remove implements service.Store.
 func (s *Store) Remove(ctx context.Context, a secrets.ARN) error {
 	return s.w.transact(ctx, func() error {
+		if err := s.w.touch(a); err != nil {
+			return err
+		}
 		n, err := s.w.exec("DELETE FROM secrets WHERE account = ? AND region = ? AND name = ? AND suffix = ? AND partition = ?",
 			a.Account, a.Region, a.Name, a.Suffix, a.Partition)
 		if err == nil && n == 0 {

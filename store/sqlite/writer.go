@@ -25,6 +25,7 @@ import (
 // the last in line commits for all of them.
 type writerConn struct {
 	path  string
+	cache *cache // of the readers
 	turn  turn
 	db    *sql.DB
 	conn  *sql.Conn
@@ -37,6 +38,8 @@ type writerConn struct {
 // batch is a transaction with everybody who has a part in it.
 type batch struct {
 	members int
+	touched []place       // whose secrets may have been written
+	from    int64         // the clock before the first of them was
 	done    chan struct{} // closed after the commit
 	err     error         // of the commit; read after done
 }
@@ -148,11 +151,33 @@ func (w *writerConn) leave(b *batch) {
 }
 
 func (w *writerConn) commit(b *batch) {
-	err := w.run("COMMIT")
+	var to int64
+	var err error
+	if len(b.touched) > 0 {
+		err = w.one(&to, clockQuery)
+	}
+	if err == nil {
+		w.cache.begin()
+		err = w.run("COMMIT")
+		w.cache.end(err, b.from, to, b.touched)
+	}
 	if err != nil {
 		_ = w.run("ROLLBACK") // fails only if SQLite did it already
 	}
 	w.end(b, err)
+}
+
+// touch says that the secret with this ARN is about to be written. Writers are
+// alone, so what the clock does between the first touch and the commit is
+// theirs.
+func (w *writerConn) touch(a secrets.ARN) error {
+	if len(w.open.touched) == 0 {
+		if err := w.one(&w.open.from, clockQuery); err != nil {
+			return err
+		}
+	}
+	w.open.touched = append(w.open.touched, placeOf(a))
+	return nil
 }
 
 // end tells everybody in b how it came out.
@@ -225,8 +250,8 @@ func (w *writerConn) run(query string) error {
 
 // read returns the secret with exactly this ARN.
 func (w *writerConn) read(a secrets.ARN) (*stored, error) {
-	found, err := findQuery.read(func(statement string) (*sql.Rows, error) {
-		stmt, err := w.prepare(statement)
+	found, err := readOne(func() (*sql.Rows, error) {
+		stmt, err := w.prepare(readQuery)
 		if err != nil {
 			return nil, err
 		}
@@ -235,10 +260,10 @@ func (w *writerConn) read(a secrets.ARN) (*stored, error) {
 	if err != nil {
 		return nil, classify(w.path, err)
 	}
-	if len(found) == 0 || found[0].cols[0] != a.Partition || found[0].cols[4] != a.Suffix {
+	if found == nil || found.cols[0] != a.Partition || found.cols[4] != a.Suffix {
 		return nil, service.ErrNotFound
 	}
-	return &found[0], nil
+	return found, nil
 }
 
 var errClosed = errors.New("the store is closed")

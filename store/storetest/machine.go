@@ -32,6 +32,7 @@ var machineTests = []testCase{
 				"move":   m.move,
 				"remove": m.remove,
 				"fail":   m.fail,
+				"list":   m.list,
 			})
 		})
 	}},
@@ -104,9 +105,11 @@ func (m *machine) update(t *rapid.T) {
 	e := m.pick(t)
 	m.serial++
 	description, due, purge := fmt.Sprint(m.serial), someTime.Draw(t, "due"), someTime.Draw(t, "purge")
+	changed, accessed := noon.Add(time.Duration(rapid.IntRange(0, 2).Draw(t, "changed"))*time.Second), someTime.Draw(t, "accessed")
 	tags, rotation := someTags.Draw(t, "tags"), someRules.Draw(t, "rotation")
 	m.apply(t, e, func(sec *service.Secret) service.Sealed {
 		sec.Description, sec.DueAt, sec.PurgeAt, sec.Tags, sec.Rotation = description, due, purge, tags, rotation
+		sec.Changed, sec.Accessed = changed, accessed
 		return nil
 	})
 }
@@ -182,6 +185,23 @@ func (m *machine) fail(t *rapid.T) {
 	if err != mine {
 		t.Fatalf("error %v", err)
 	}
+}
+
+// list asks for a page, of any listing, after any place.
+func (m *machine) list(t *rapid.T) {
+	l := service.Listing{
+		Account: account, Region: region, Order: rapid.SampledFrom(orders).Draw(t, "order"), Descending: rapid.Bool().Draw(t, "descending"),
+		Prefix: rapid.SampledFrom([]string{"", "a", "a/", "b"}).Draw(t, "prefix"), N: rapid.IntRange(0, 4).Draw(t, "n"),
+	}
+	var all []*service.Secret
+	for _, name := range slices.Sorted(maps.Keys(m.model)) {
+		all = append(all, m.model[name].secret)
+	}
+	if len(all) > 0 && rapid.Bool().Draw(t, "resumed") {
+		l.After = l.Order.PositionOf(rapid.SampledFrom(all).Draw(t, "after"))
+	}
+	got, err := m.store.List(m.ctx, l)
+	compare(t, "List", got, err, Listed(all, l))
 }
 
 // check compares everything that can be asked.

@@ -20,7 +20,7 @@ import (
 // Run runs the whole suite. open returns a store with nothing in it, and sees
 // to it that the store is closed when the test ends.
 func Run(t *testing.T, open func(t testing.TB) service.Store) {
-	for _, c := range slices.Concat(recordTests, queryTests, concurrencyTests, machineTests) {
+	for _, c := range slices.Concat(recordTests, queryTests, listingTests, readingTests, concurrencyTests, machineTests) {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
 	}
 }
@@ -57,7 +57,7 @@ func plain(name string) *service.Secret {
 	return &service.Secret{ARN: arnOf(name), Created: noon, Changed: noon}
 }
 
-// full makes a record in which no field is zero.
+// full makes a record in which no field is zero, as a test makes sure.
 func full(name string) (*service.Secret, service.Sealed) {
 	at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
 	s := &service.Secret{
@@ -71,8 +71,13 @@ func full(name string) (*service.Secret, service.Sealed) {
 				Strategy: secrets.AlternatingUsers, Engine: "postgres", Superuser: "prod/root", Schedule: "rate(4 hours)", Window: "3h",
 				Hosts: []string{"replica:5432"}, AdminHost: "primary", PropagationTimeout: 1500 * time.Millisecond,
 				TLS: secrets.TLSRules{Mode: secrets.TLSVerifyFull, CAFile: "ca.pem"}, CheckQuery: "SELECT '%'", PlainPassword: true, AdoptClone: true,
+				AfterDays: 30, Function: "arn:aws:lambda:eu-west-1:123456789012:function:pawl-alternating-users",
+				Password: secrets.PasswordRules{
+					Length: 20, ExcludeCharacters: "\"'\\", ExcludeNumbers: true, ExcludePunctuation: true, ExcludeUppercase: true,
+					ExcludeLowercase: true, IncludeSpace: true, AllowMissingTypes: true,
+				},
 			},
-			Enabled: true, Source: "file pawl.yaml:12", Paused: true, LastRotated: at(8),
+			Enabled: true, Source: "file pawl.yaml:12", Paused: true, Asked: versionID(1), Since: at(16), LastRotated: at(8),
 			Attempt: secrets.Attempt{Tries: 3, NextTry: at(9), LastError: "refused: \x1b[0m", Kind: secrets.Denied, FailingSince: at(10)},
 		},
 		Versions: secrets.Versions{
@@ -80,6 +85,17 @@ func full(name string) (*service.Secret, service.Sealed) {
 			{ID: versionID(1), Created: at(13), Accessed: at(14), Labels: []string{secrets.Previous}, KeyID: "x"},
 			{ID: strings.Repeat("☃", 64), Created: at(15), Labels: []string{secrets.Pending}, Empty: true},
 		},
+		Policy: "{\n\t\"Version\": \"2012-10-17\" }\n", Type: "SnowflakePat", OwningService: "rds",
+		External: &service.External{
+			Metadata: []service.ExternalSecretRotationMetadataItem{{Key: "<b>", Value: "2"}, {Key: "a", Value: "1"}},
+			RoleARN:  "arn:aws:iam::123456789012:role/partner",
+		},
+		PrimaryRegion: "us-east-1",
+		Replicas: []service.Replica{
+			{Region: "us-west-2", KMSKeyID: "alias/there", Status: service.Failed, Message: "\u2028 no", Force: true, Removing: true, Stopping: true},
+			{Region: "eu-central-1", Status: service.InSync},
+		},
+		Revision: 1 << 60, FollowAt: at(17),
 	}
 	return s, service.Sealed{versionID(2): sealed(2), versionID(1): sealed(1)}
 }
