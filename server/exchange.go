@@ -1,0 +1,259 @@
+package server
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/pawlhq/pawl/access"
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/server/wire"
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	w     http.ResponseWriter
+	r     *http.Request
+	start time.Time
+	id    string
+
+	who       access.Principal
+	operation string // its name; "" while unknown
+	secret    string // the SecretId or Name as sent, if it can be one
+	body      []byte
+
+	status int // 0 = nothing was answered
+	code   string
+	sent   int
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.health != nil && r.URL.Path != "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		s.health.ServeHTTP(w, r)
+		return
+	}
+	e := exchange{w: w, r: r, start: time.Now(), id: newRequestID()}
+	defer s.logged(&e)
+	defer s.caught(&e)
+	s.answer(&e)
+}
+
+// answer does a request's steps in AWS's order: operation, size, principal,
+// form, bounds, rights, rules.
+func (s *Server) answer(e *exchange) {
+	op, err := route(e.r)
+	if err != nil {
+		s.refuse(e, err)
+		return
+	}
+	e.operation = op.name
+	in, out := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
+	defer release(in)
+	defer release(out)
+	if e.body, err = readBody(e.r, *in); err != nil {
+		*in = e.body
+		s.refuse(e, err)
+		return
+	}
+	*in = e.body
+	if e.who, err = s.auth.Authenticate(e.r, e.body); err != nil {
+		s.refuse(e, err)
+		return
+	}
+	result, err := op.run(s.service, e)
+	if err != nil {
+		s.refuse(e, err)
+		return
+	}
+	if result == nil {
+		e.reply(http.StatusOK, nil)
+		return
+	}
+	b, err := wire.Append((*out)[:0], result)
+	*out = b
+	if err != nil {
+		s.refuse(e, err)
+		return
+	}
+	e.reply(http.StatusOK, b)
+}
+
+// route finds the operation. Only POST / has any; everything else is answered
+// in the same form, with HTTP's own status.
+func route(r *http.Request) (*operation, error) {
+	if r.URL.Path != "/" && r.URL.Path != "" {
+		return nil, &refusal{status: http.StatusNotFound, code: unknownOperation}
+	}
+	if r.Method != http.MethodPost {
+		return nil, &refusal{status: http.StatusMethodNotAllowed, code: unknownOperation}
+	}
+	op := operations[r.Header.Get(wire.TargetHeader)]
+	if op == nil {
+		return nil, &refusal{status: http.StatusBadRequest, code: unknownOperation}
+	}
+	return op, nil
+}
+
+// refusal is an answer that is not the service's.
+type refusal struct {
+	status     int
+	code, text string
+}
+
+func (r *refusal) Error() string { return r.code + ": " + r.text }
+
+// Exceptions that the layers before the service give.
+const (
+	unknownOperation = "UnknownOperationException"
+	tooLarge         = "RequestEntityTooLargeException"
+	timedOut         = "RequestTimeoutException"
+	badForm          = "SerializationException"
+	accessDenied     = "AccessDeniedException"
+	internal         = "InternalServiceError"
+
+	internalText = "An error occurred on the server side."
+)
+
+// readBody reads the body to the end of b. One that is too large is not read
+// at all where its length is announced, and not further than the limit
+// otherwise. It is taken as it is, whatever Content-Encoding says: no AWS
+// client compresses requests to this service.
+func readBody(r *http.Request, b []byte) ([]byte, error) {
+	b = b[:0]
+	if r.ContentLength > maxBody {
+		return b, errTooLarge
+	}
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := r.Body.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case len(b) > maxBody:
+			return b, errTooLarge
+		case err == nil:
+		case err == io.EOF:
+			return b, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return b, &refusal{http.StatusRequestTimeout, timedOut, "The request did not arrive in time."}
+		default:
+			return b, &refusal{status: http.StatusBadRequest, code: badForm}
+		}
+	}
+}
+
+var errTooLarge = &refusal{http.StatusRequestEntityTooLarge, tooLarge, fmt.Sprintf("Request body exceeds the limit of %d bytes.", maxBody)}
+
+// buffers are for bodies. They have held secrets, so they are wiped; a large
+// one is not kept.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+func release(b *[]byte) {
+	if cap(*b) > 128<<10 {
+		return
+	}
+	clear((*b)[:cap(*b)])
+	*b = (*b)[:0]
+	buffers.Put(b)
+}
+
+// refuse answers with an error. What is not an exception of AWS's is told to
+// the log and not to the client, who learns that trying again may help.
+func (s *Server) refuse(e *exchange, err error) {
+	if e.r.Context().Err() != nil {
+		// Most likely nobody is there to hear; one who only stopped sending is.
+		e.reply(http.StatusInternalServerError, wire.AppendFault(nil, internal, internalText))
+		e.code = "canceled"
+		return
+	}
+	status, text := http.StatusBadRequest, ""
+	var before *refusal
+	var known *secrets.Error
+	switch {
+	case errors.As(err, &before):
+		status, e.code, text = before.status, before.code, before.text
+	case errors.As(err, &known) && known.Code != "":
+		if e.code = known.Code; known.Err != nil {
+			text = known.Err.Error()
+		}
+	}
+	if e.code == "" || e.code == internal {
+		status, e.code, text = http.StatusInternalServerError, internal, internalText
+		s.log.LogAttrs(context.Background(), slog.LevelError, "a request failed",
+			slog.String("operation", e.operation), slog.String("secret", e.secret), slog.String("request", e.id), slog.Any("error", err))
+	}
+	switch status {
+	case http.StatusMethodNotAllowed:
+		e.w.Header()["Allow"] = []string{http.MethodPost}
+	case http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:
+		e.w.Header()["Connection"] = []string{"close"} // the rest of the body is not wanted
+	}
+	e.reply(status, wire.AppendFault(nil, e.code, text))
+}
+
+var contentType = []string{wire.ContentType}
+
+// reply sends the answer.
+func (e *exchange) reply(status int, body []byte) {
+	h := e.w.Header()
+	h["x-amzn-RequestId"] = []string{e.id} // AWS's spelling, for clients that look at it
+	h["Content-Type"] = contentType
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	e.status, e.sent = status, len(body)
+	e.w.WriteHeader(status)
+	if len(body) > 0 {
+		_, _ = e.w.Write(body) // a client that is gone needs no answer
+	}
+}
+
+// caught answers after a panic. What was thrown may hold a secret, so only the
+// runtime's own errors are logged in words.
+func (s *Server) caught(e *exchange) {
+	thrown := recover()
+	if thrown == nil {
+		return
+	}
+	what := fmt.Sprintf("%T", thrown)
+	if err, ok := thrown.(runtime.Error); ok {
+		what = err.Error()
+	}
+	s.log.LogAttrs(context.Background(), slog.LevelError, "a request panicked; please report this",
+		slog.String("operation", e.operation), slog.String("request", e.id), slog.String("panic", what), slog.String("stack", string(debug.Stack())))
+	if e.status != 0 {
+		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
+	}
+	e.code = internal
+	e.reply(http.StatusInternalServerError, wire.AppendFault(nil, internal, internalText))
+}
+
+// newRequestID makes a random UUID. It only has to be unlike the others.
+func newRequestID() string {
+	var b [16]byte
+	a, c := rand.Uint64(), rand.Uint64()
+	for i := range 8 {
+		b[i], b[8+i] = byte(a>>(8*i)), byte(c>>(8*i))
+	}
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	var s [36]byte
+	hex.Encode(s[:8], b[:4])
+	hex.Encode(s[9:13], b[4:6])
+	hex.Encode(s[14:18], b[6:8])
+	hex.Encode(s[19:23], b[8:10])
+	hex.Encode(s[24:], b[10:])
+	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
+	return string(s[:])
+}

@@ -1,0 +1,163 @@
+package server
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"strings"
+
+	"github.com/pawlhq/pawl/access"
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/server/wire"
+	"github.com/pawlhq/pawl/service"
+)
+
+type svc = *service.Service
+
+// operations are what X-Amz-Target can name, case-sensitive.
+var operations = table(
+	under("secretsmanager",
+		op("BatchGetSecretValue", svc.BatchGetSecretValue),
+		op("CancelRotateSecret", svc.CancelRotateSecret),
+		op("CreateSecret", svc.CreateSecret),
+		op("DeleteResourcePolicy", svc.DeleteResourcePolicy),
+		op("DeleteSecret", svc.DeleteSecret),
+		op("DescribeSecret", svc.DescribeSecret),
+		op("GetRandomPassword", svc.GetRandomPassword),
+		op("GetResourcePolicy", svc.GetResourcePolicy),
+		op("GetSecretValue", svc.GetSecretValue),
+		op("ListSecretVersionIds", svc.ListSecretVersionIDs),
+		op("ListSecrets", svc.ListSecrets),
+		op("PutResourcePolicy", svc.PutResourcePolicy),
+		op("PutSecretValue", svc.PutSecretValue),
+		op("RemoveRegionsFromReplication", svc.RemoveRegionsFromReplication),
+		op("ReplicateSecretToRegions", svc.ReplicateSecretToRegions),
+		op("RestoreSecret", svc.RestoreSecret),
+		op("RotateSecret", svc.RotateSecret),
+		op("StopReplicationToReplica", svc.StopReplicationToReplica),
+		op("TagResource", silent(svc.TagResource)),
+		op("UntagResource", silent(svc.UntagResource)),
+		op("UpdateSecret", svc.UpdateSecret),
+		op("UpdateSecretVersionStage", svc.UpdateSecretVersionStage),
+		op("ValidateResourcePolicy", svc.ValidateResourcePolicy),
+	),
+	under("pawl", // what AWS has no operation for
+		op("ListRotations", svc.ListRotations),
+		op("PauseRotation", svc.PauseRotation),
+		op("ResumeRotation", svc.ResumeRotation),
+		op("StartRotation", svc.StartRotation),
+		op("TestRotation", svc.TestRotation),
+	),
+)
+
+// An operation is one entry of the table.
+type operation struct {
+	name    string // GetSecretValue
+	action  string // secretsmanager:GetSecretValue
+	in, out reflect.Type
+	// run decodes the request, checks it, calls the service and returns a
+	// pointer to the answer; nil for one without a body.
+	run func(s *service.Service, e *exchange) (answer any, err error)
+}
+
+// op makes an operation of a method of the service.
+func op[In, Out any](name string, do func(*service.Service, context.Context, In) (*Out, error)) *operation {
+	o := &operation{name: name, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out]()}
+	subject, there := subjectOf(o.in)
+	o.run = func(s *service.Service, e *exchange) (any, error) {
+		in := new(In)
+		sent, err := wire.Unmarshal(e.body, in)
+		if err != nil {
+			return nil, err
+		}
+		ids := subject(reflect.ValueOf(in).Elem())
+		if len(ids) == 1 {
+			e.secret = loggable(ids[0])
+		}
+		var denied error
+		if there {
+			denied = o.authorize(e.who, ids)
+		}
+		if sent != nil || denied != nil {
+			// The operation checks too, but can't tell "" from nothing, and
+			// bounds come before rights.
+			if err := service.Check(*in, sent); err != nil {
+				return nil, err
+			}
+		}
+		if denied != nil {
+			return nil, denied
+		}
+		out, err := do(s.As(service.Caller{Account: e.who.Account, Region: e.who.Region}), e.r.Context(), *in)
+		if err != nil {
+			return nil, err
+		}
+		if o.out == reflect.TypeFor[none]() {
+			return nil, nil
+		}
+		return out, nil
+	}
+	return o
+}
+
+// none is the answer of operations that answer an empty body.
+type none struct{}
+
+// silent gives an operation without an answer the form of the others.
+func silent[In any](do func(*service.Service, context.Context, In) error) func(*service.Service, context.Context, In) (*none, error) {
+	return func(s *service.Service, ctx context.Context, in In) (*none, error) { return nil, do(s, ctx, in) }
+}
+
+// subjectOf returns what reads from a request of a type which secrets it is
+// about, as they were sent, and whether these are there already.
+func subjectOf(in reflect.Type) (read func(reflect.Value) []string, there bool) {
+	for _, name := range []string{"SecretID", "SecretIDList", "SecretIDs", "Name"} {
+		f, ok := in.FieldByName(name)
+		switch {
+		case !ok:
+		case f.Type.Kind() == reflect.String:
+			return func(v reflect.Value) []string { return []string{v.FieldByIndex(f.Index).String()} }, name != "Name"
+		case f.Type == reflect.TypeFor[[]string]():
+			return func(v reflect.Value) []string { return v.FieldByIndex(f.Index).Interface().([]string) }, true
+		}
+	}
+	return func(reflect.Value) []string { return nil }, false
+}
+
+// authorize says whether the principal may do it to the secrets. Until there
+// are policies, everybody may do everything in his own account and nothing in
+// another one. The text is AWS's.
+func (o *operation) authorize(who access.Principal, ids []string) error {
+	for _, id := range ids {
+		if !strings.HasPrefix(id, "arn:") {
+			continue
+		}
+		p := strings.SplitN(id, ":", 7)
+		if len(p) < 7 || p[2] != "secretsmanager" || p[4] == who.Account {
+			continue // his own, or no ARN: the service's to refuse
+		}
+		e := secrets.Errorf(secrets.Denied, "User: %s is not authorized to perform: %s on resource: %s because no resource-based policy allows the %s action",
+			who.ARN, o.action, id, o.action)
+		e.Code = accessDenied
+		return e
+	}
+	return nil
+}
+
+// under puts operations under the prefix of their targets and actions.
+func under(prefix string, ops ...*operation) map[string]*operation {
+	m := map[string]*operation{}
+	for _, o := range ops {
+		o.action = prefix + ":" + o.name
+		m[prefix+"."+o.name] = o
+	}
+	return m
+}
+
+func table(parts ...map[string]*operation) map[string]*operation {
+	m := map[string]*operation{}
+	for _, p := range parts {
+		maps.Copy(m, p)
+	}
+	return m
+}

@@ -1,0 +1,94 @@
+// Package server is Secrets Manager over HTTP: AWS JSON 1.1 on POST /, so that
+// the AWS command line and every SDK work against it by nothing but an endpoint
+// URL. It decodes, asks who calls, checks, hands the request to package service
+// and encodes the answer; it has no rules of its own about secrets.
+//
+// No value and no body is ever logged.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/pawlhq/pawl/access"
+	"github.com/pawlhq/pawl/service"
+)
+
+// Limits on what one client can hold, in bytes and time. All are far above what
+// a request needs: the largest legal one is a value of 65,536 characters, each
+// written as a pair of escapes.
+const (
+	maxBody        = 1 << 20
+	maxHeader      = 32 << 10
+	maxConnections = 4096 // further ones wait to be accepted
+
+	headerTime = 10 * time.Second // for the header to arrive
+	readTime   = 30 * time.Second // for the whole request to arrive
+	writeTime  = 2 * time.Minute  // from the header's end to the answer's
+	idleTime   = 3 * time.Minute  // between requests; longer than SDKs keep a connection
+)
+
+// Authenticator says who sent a request.
+type Authenticator interface {
+	// Authenticate returns the principal of a request whose body was read.
+	// Errors are *secrets.Error with the Code of an AWS exception.
+	Authenticate(r *http.Request, body []byte) (access.Principal, error)
+}
+
+// Config is what a Server is made of. Service and Auth are required.
+type Config struct {
+	Service *service.Service
+	Auth    Authenticator
+	Log     *slog.Logger // nil = no log
+	// Health answers GET and HEAD on every path but /; nil = nothing there.
+	Health http.Handler
+}
+
+// Server serves the API. It is an http.Handler too.
+type Server struct {
+	service *service.Service
+	auth    Authenticator
+	log     *slog.Logger
+	health  http.Handler
+	http    *http.Server
+}
+
+// New makes a Server.
+func New(c Config) *Server {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{service: c.Service, auth: c.Auth, log: c.Log, health: c.Health}
+	s.http = &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       readTime,
+		WriteTimeout:      writeTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelWarn),
+	}
+	return s
+}
+
+// Serve answers on l until Shutdown, and then returns nil at once. It closes l.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(limit(l, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown stops accepting, lets the requests under way finish until ctx ends,
+// and then cuts them off; the error says that it had to.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		_ = s.http.Close()
+	}
+	return err
+}
