@@ -72,7 +72,7 @@ func newPawl(t testing.TB) *pawl {
 		Rotator: &rotator.Rotator{Clock: clockwork.NewRealClock(), Steps: func(rules secrets.RotationRules) rotator.Steps {
 			return strategies.NewUsers(strategies.Config{
 				Engines: registry, Random: rand.Reader, Clock: clockwork.NewRealClock(),
-				Superusers: strategies.Superusers{Pairings: p.pairings, Credentials: p.svc.Credentials},
+				Superusers: strategies.Superusers{Pairings: p.pairings, Credentials: p.svc.CredentialsNear},
 			}, rules)
 		}},
 	}

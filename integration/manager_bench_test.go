@@ -1,0 +1,264 @@
+package integration_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pawlhq/pawl/integration/load"
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/service"
+)
+
+const (
+	connections = 32
+	rounds      = 5               // interleaved measurements of Pawl and of the floor
+	span        = 2 * time.Second // of one measurement
+)
+
+// BenchmarkReads measures GetSecretValue of 1 KB over loopback, access log and
+// all, and in turn, with the same client, a floor: net/http answering 1 KB. Then
+// the delays at half of the rate just measured.
+func BenchmarkReads(b *testing.B) {
+	m, floor := newManager(b, 100), startFloor(b)
+	requests := make([][]byte, 100)
+	for i := range requests {
+		requests[i] = load.Call("secretsmanager.GetSecretValue", fmt.Sprintf(`{"SecretId":%q}`, m.name(i)))
+	}
+	request := func(n int) []byte { return requests[n%len(requests)] }
+	full := func(addr string) float64 {
+		r, err := load.Full(b.Context(), addr, connections, span, request)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return r.Rate()
+	}
+	full(m.addr)
+	full(floor) // both warm
+	for b.Loop() {
+		var rates, floors, ratios []float64
+		for n := range rounds {
+			var r, f float64
+			if n%2 == 0 {
+				r, f = full(m.addr), full(floor)
+			} else {
+				f, r = full(floor), full(m.addr)
+			}
+			rates, floors, ratios = append(rates, r), append(floors, f), append(ratios, r/f)
+		}
+		half, err := load.Paced(b.Context(), m.addr, connections, 2*span, median(rates)/2, request)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(median(rates), "reads/s")
+		b.ReportMetric(median(floors), "floor/s")
+		b.ReportMetric(median(ratios), "of-floor")
+		b.ReportMetric(ms(half.Quantile(0.99)), "ms-p99-at-half")
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+// BenchmarkWrites measures PutSecretValue, each durable before it is answered,
+// over a thousand secrets.
+func BenchmarkWrites(b *testing.B) {
+	const secretsThere = 1000
+	m := newManager(b, secretsThere)
+	var serial atomic.Int64
+	body := strings.Repeat("x", 200)
+	request := func(n int) []byte {
+		return load.Call("secretsmanager.PutSecretValue", fmt.Sprintf(`{"SecretId":%q,"ClientRequestToken":"%036d","SecretString":%q}`,
+			m.name(n%secretsThere), serial.Add(1), body))
+	}
+	for b.Loop() {
+		var rates, slow []float64
+		for range rounds {
+			r, err := load.Full(b.Context(), m.addr, connections, span, request)
+			if err != nil {
+				b.Fatal(err)
+			}
+			rates, slow = append(rates, r.Rate()), append(slow, ms(r.Quantile(0.99)))
+		}
+		b.ReportMetric(median(rates), "writes/s")
+		b.ReportMetric(median(slow), "ms-p99")
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+// BenchmarkManySecrets compares every operation on a store of 100,000 secrets
+// with the same on one of 100, in turn, one request at a time, and tells what
+// the larger server keeps resident after that.
+func BenchmarkManySecrets(b *testing.B) {
+	const few, many = 100, 100_000
+	small, large := newManager(b, few), newManager(b, many)
+	for b.Loop() {
+		worst := 0.0
+		for _, o := range operations() {
+			var a, z []float64
+			for n := range 15 {
+				a = append(a, small.ask(o.request(small, n)))
+				z = append(z, large.ask(o.request(large, n)))
+			}
+			x, y := median(a), median(z)
+			worst = max(worst, y/x)
+			fmt.Printf("%-34s %8.3f ms of %d secrets, %8.3f ms of %d: ×%.2f\n", o.name, x, few, y, many, y/x)
+			if o.name == "ListSecrets" {
+				b.ReportMetric(y, "ms-ListSecrets")
+			}
+		}
+		b.ReportMetric(worst, "worst-ratio")
+		b.ReportMetric(float64(resident(b, large.process))/(1<<20), "MB-resident")
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// operation is what is timed. request makes the n-th one's target and body.
+type operation struct {
+	name    string
+	request func(m *manager, n int) []byte
+}
+
+func operations() []operation {
+	var serial atomic.Int64
+	token := func() string { return fmt.Sprintf("%036d", serial.Add(1)) }
+	on := func(name, target, body string) operation {
+		return operation{name, func(m *manager, n int) []byte {
+			r := strings.NewReplacer("NAME", m.name(n*7%m.secrets), "TOKEN", token(), "NEW", "new/"+token())
+			return load.Call("secretsmanager."+target, r.Replace(body))
+		}}
+	}
+	return []operation{
+		on("GetSecretValue", "GetSecretValue", `{"SecretId":"NAME"}`),
+		on("DescribeSecret", "DescribeSecret", `{"SecretId":"NAME"}`),
+		on("BatchGetSecretValue of a team", "BatchGetSecretValue", `{"Filters":[{"Key":"name","Values":["team-01/"]}]}`),
+		on("ListSecrets", "ListSecrets", `{}`),
+		on("ListSecrets, newest first", "ListSecrets", `{"SortOrder":"desc"}`),
+		on("ListSecrets by name", "ListSecrets", `{"SortBy":"name"}`),
+		on("ListSecrets by change", "ListSecrets", `{"SortBy":"last-changed-date","SortOrder":"desc"}`),
+		on("ListSecrets by access", "ListSecrets", `{"SortBy":"last-accessed-date"}`),
+		on("ListSecrets of a team", "ListSecrets", `{"Filters":[{"Key":"name","Values":["team-01/"]}],"SortBy":"name"}`),
+		on("ListSecretVersionIds", "ListSecretVersionIds", `{"SecretId":"NAME"}`),
+		on("CreateSecret", "CreateSecret", `{"Name":"NEW","ClientRequestToken":"TOKEN","SecretString":"x"}`),
+		on("PutSecretValue", "PutSecretValue", `{"SecretId":"NAME","ClientRequestToken":"TOKEN","SecretString":"x"}`),
+		on("UpdateSecret", "UpdateSecret", `{"SecretId":"NAME","ClientRequestToken":"TOKEN","Description":"TOKEN"}`),
+		on("TagResource", "TagResource", `{"SecretId":"NAME","Tags":[{"Key":"k","Value":"TOKEN"}]}`),
+		on("UntagResource", "UntagResource", `{"SecretId":"NAME","TagKeys":["k"]}`),
+		on("PutResourcePolicy", "PutResourcePolicy", `{"SecretId":"NAME","ResourcePolicy":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"secretsmanager:DeleteSecret\",\"Resource\":\"*\"}]}"}`),
+		on("DeleteSecret", "DeleteSecret", `{"SecretId":"NAME"}`),
+		on("RestoreSecret", "RestoreSecret", `{"SecretId":"NAME"}`),
+		on("GetRandomPassword", "GetRandomPassword", `{}`),
+	}
+}
+
+// manager is the real binary in development mode on a store of its own.
+type manager struct {
+	*site
+	process *process
+	addr    string
+	conn    *load.Conn
+	secrets int
+}
+
+var listening = regexp.MustCompile(`http://(127\.0\.0\.1:\d+)`)
+
+// newManager fills a store with n secrets and serves it.
+func newManager(b *testing.B, n int) *manager {
+	b.Helper()
+	m := &manager{site: newSite(b, ""), secrets: n}
+	var group errgroup.Group
+	var next atomic.Int64
+	value := service.Give(secrets.Text(strings.Repeat("x", 850)))
+	for range 64 {
+		group.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return nil
+				}
+				_, err := m.svc.CreateSecret(b.Context(), service.CreateSecretInput{
+					Name: m.name(i), GivenValue: value, ClientRequestToken: m.token(), Description: fmt.Sprint("The database of service ", i),
+					Tags: []service.Tag{{Key: "team", Value: fmt.Sprint(i / 50)}, {Key: "stage", Value: "production"}},
+				})
+				if err != nil {
+					return err
+				}
+			}
+		})
+	}
+	if err := group.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	if err := m.store.Close(); err != nil {
+		b.Fatal(err)
+	}
+	m.process = m.start("serve", "--dev", "--config", m.file(), "--listen", "127.0.0.1:0")
+	b.Cleanup(m.process.stop)
+	until(b, "the server to say where it listens", func() bool {
+		found := listening.FindStringSubmatch(m.process.out.String())
+		if found != nil {
+			m.addr = found[1]
+		}
+		return found != nil
+	})
+	var err error
+	if m.conn, err = load.Dial(m.addr); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { m.conn.Close() })
+	return m
+}
+
+// name is the i-th secret's; those of a team have no order in common with the
+// order of creation.
+func (m *manager) name(i int) string {
+	return fmt.Sprintf("team-%02d/db-%06d", i*7919%max(2, m.secrets/50), i)
+}
+
+// ask returns how many milliseconds an answer took.
+func (m *manager) ask(request []byte) float64 {
+	m.t.Helper()
+	begin := time.Now()
+	if err := m.conn.Do(request); err != nil {
+		m.t.Fatal(err)
+	}
+	return ms(time.Since(begin))
+}
+
+// startFloor builds and runs the floor, and returns its address.
+func startFloor(b *testing.B) string {
+	b.Helper()
+	bin := filepath.Join(b.TempDir(), "floor")
+	if out, err := exec.Command("go", "build", "-o", bin, "github.com/pawlhq/pawl/integration/load/floor").CombinedOutput(); err != nil {
+		b.Fatalf("go build: %v\n%s", err, out)
+	}
+	cmd := exec.Command(bin)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_, _ = io.Copy(io.Discard, out)
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		b.Fatal(err)
+	}
+	return strings.TrimSpace(line)
+}
