@@ -15,8 +15,11 @@ import (
 // Config is a whole configuration file, with defaults filled in and paths
 // absolute.
 type Config struct {
-	Path  string // absolute path of the file
-	Store Store
+	Path string // absolute path of the file
+	// Account and Region are where the file's secrets are, and where commands on
+	// the store act. The server's callers act where their own credentials say.
+	Account, Region string
+	Store           Store
 	// Defaults are the rules of a secret whose entry says nothing. What only an
 	// entry can say (engine, hosts, admin host, check query, adopt clone) is
 	// empty here.
@@ -26,6 +29,13 @@ type Config struct {
 	Superusers []secrets.Pairing
 	Secrets    []Secret // in the file's order, names unique
 }
+
+// Where secrets are unless the file says otherwise. The account is the one of
+// AWS's own examples.
+const (
+	DefaultAccount = "123456789012"
+	DefaultRegion  = "us-east-1"
+)
 
 // Store says where secrets are kept. Exactly one field is set.
 type Store struct {
@@ -56,7 +66,7 @@ const (
 	CatchUpNow     CatchUp = "now"      // at once, outside the window too
 )
 
-// Server is the HTTP listener, for now of the health check alone.
+// Server is the HTTP listener, of the API and the health check.
 type Server struct {
 	Listen string // host:port with a loopback host; "" = none
 }

@@ -69,7 +69,8 @@ func TestDefaults(t *testing.T) {
 	c := mustLoad(t, minimal+"secrets: [{name: a/b}]\n")
 	dir := filepath.Dir(c.Path)
 	want := &Config{
-		Path:  filepath.Join(dir, "pawl.yaml"),
+		Path:    filepath.Join(dir, "pawl.yaml"),
+		Account: "123456789012", Region: "us-east-1",
 		Store: Store{SQLite: &SQLite{Path: filepath.Join(dir, "pawl.db"), KeyFile: filepath.Join(dir, "pawl.key")}},
 		Defaults: secrets.RotationRules{
 			Strategy: secrets.SingleUser,
@@ -141,6 +142,13 @@ secrets:
 	}
 	if got := c.Secrets[1].Source(); got != "file pawl.yaml:14" {
 		t.Errorf("Source = %q", got)
+	}
+}
+
+func TestPlace(t *testing.T) {
+	c := mustLoad(t, minimal+"account: 000000000042\nregion: us-gov-west-1\n")
+	if c.Account != "000000000042" || c.Region != "us-gov-west-1" {
+		t.Errorf("account %q, region %q", c.Account, c.Region)
 	}
 }
 

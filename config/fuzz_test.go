@@ -21,6 +21,8 @@ const (
 
 // marked is a file with the marker as every text value but names.
 var marked = regexp.MustCompile(`"M"`).ReplaceAllString(`
+account: "M"
+region: "M"
 store:
   sqlite: {path: "M", key_file: "M"}
 defaults:

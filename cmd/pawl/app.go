@@ -25,7 +25,7 @@ import (
 
 // globals are the flags every command has.
 type globals struct {
-	config, logLevel, logFormat string
+	config, logLevel, logFormat, endpoint string
 }
 
 // logger makes the log that goes to w. Errors are of usage.
@@ -96,6 +96,7 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger) (*app, 
 	a := &app{cfg: cfg, store: store, log: log}
 	a.svc = service.New(service.Config{
 		Store: store, Sealer: keys, Now: time.Now, Random: rand.Reader,
+		Account: cfg.Account, Region: cfg.Region,
 		MinimumInterval: cfg.Scheduler.MinimumInterval,
 		CatchUp:         cfg.Scheduler.CatchUp == config.CatchUpNow,
 		DefaultRules:    cfg.Defaults,

@@ -1,20 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/pawlhq/pawl/config"
 	"github.com/pawlhq/pawl/integration/servers"
 	"github.com/pawlhq/pawl/integration/workload"
 	"github.com/pawlhq/pawl/rotator"
@@ -22,7 +19,7 @@ import (
 	"github.com/pawlhq/pawl/service"
 )
 
-func newDemo() *cobra.Command {
+func newDemo(g *globals) *cobra.Command {
 	var engine string
 	var d demo
 	c := &cobra.Command{
@@ -35,6 +32,9 @@ Nothing of this machine is touched, and all of it is gone afterwards.`,
 		Example: "  pawl demo\n  pawl demo --engine mysql --rotations 10 --every 2s",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := g.hereOnly(cmd); err != nil {
+				return err
+			}
 			kinds := map[string][]servers.Kind{
 				"postgres": {servers.AnyPostgres},
 				"mysql":    {servers.MySQL, servers.MariaDB},
@@ -139,21 +139,11 @@ func (d *demo) run(ctx context.Context) error {
 
 // pawl makes a Pawl of its own in dir, as `pawl init` and a person's editor do.
 func (d *demo) pawl(ctx context.Context, dir string) (*app, error) {
-	if err := initStore(ctx, filepath.Join(dir, "pawl.key"), filepath.Join(dir, "pawl.db")); err != nil {
-		return nil, err
-	}
-	var y bytes.Buffer
-	y.Write(config.Template())
-	fmt.Fprintf(&y, `
+	cfg, err := temporary(ctx, dir, `
 secrets:
   - {name: demo/single, strategy: single-user}
   - {name: demo/alternating, strategy: alternating-users, superuser: demo/superuser}
 `)
-	path := filepath.Join(dir, "pawl.yaml")
-	if err := os.WriteFile(path, y.Bytes(), 0o600); err != nil {
-		return nil, err
-	}
-	cfg, err := config.Load(path)
 	if err != nil {
 		return nil, err
 	}

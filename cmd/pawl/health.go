@@ -24,14 +24,8 @@ const stale = 30 * time.Second
 // A socket beside the store needs no port, so any number of daemons get along.
 func socketPath(cfg *config.Config) string { return cfg.Store.SQLite.Path + ".sock" }
 
-// healthServer answers GET /healthz on the socket, and on server.listen when
-// that is configured.
-type healthServer struct {
-	http   *http.Server
-	socket string
-}
-
-func (a *app) serveHealth(sched *scheduler.Scheduler) (*healthServer, error) {
+// health answers GET /healthz.
+func (a *app) health(sched *scheduler.Scheduler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		if age := time.Since(sched.LastScan()); age > stale {
@@ -47,43 +41,44 @@ func (a *app) serveHealth(sched *scheduler.Scheduler) (*healthServer, error) {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	h := &healthServer{http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second}}
-	if addr := a.cfg.Server.Listen; addr != "" {
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			return nil, fmt.Errorf("server.listen: %w", err)
-		}
-		go h.serve(a, l)
-	}
+	return mux
+}
+
+// healthSocket answers GET /healthz on the socket beside the store.
+type healthSocket struct {
+	http *http.Server
+	path string // "" = nobody listens
+}
+
+func (a *app) serveHealth(handler http.Handler) *healthSocket {
+	h := &healthSocket{http: &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second}}
 	path := socketPath(a.cfg)
 	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		c.Close()
 		a.log.Warn("another daemon serves this store; healthcheck asks that one", "socket", path)
-		return h, nil
+		return h
 	}
 	_ = os.Remove(path) // left by a daemon that was killed
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		// Too long a path, or a file system without sockets: everything else works.
-		a.log.Warn("no health socket; set server.listen for healthcheck", "error", err)
-		return h, nil
+		a.log.Warn("no health socket; healthcheck will say that this daemon does not answer", "error", err)
+		return h
 	}
-	h.socket = path
+	h.path = path
 	_ = os.Chmod(path, 0o600)
-	go h.serve(a, l)
-	return h, nil
+	go func() {
+		if err := h.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("health server ended", "error", err)
+		}
+	}()
+	return h
 }
 
-func (h *healthServer) serve(a *app, l net.Listener) {
-	if err := h.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		a.log.Error("health server ended", "error", err)
-	}
-}
-
-func (h *healthServer) Close() {
+func (h *healthSocket) Close() {
 	_ = h.http.Close()
-	if h.socket != "" {
-		_ = os.Remove(h.socket)
+	if h.path != "" {
+		_ = os.Remove(h.path)
 	}
 }
 
@@ -95,6 +90,9 @@ func newHealthcheck(g *globals) *cobra.Command {
 		Example: "  pawl healthcheck --config /etc/pawl/pawl.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := g.hereOnly(cmd); err != nil {
+				return err
+			}
 			path, err := config.Find(g.config)
 			if err != nil {
 				return usage(err)

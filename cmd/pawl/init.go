@@ -30,6 +30,9 @@ the key file if that is missing too: for a container with an empty volume.`,
 		Example: "  pawl init\n  pawl init --dir /etc/pawl\n  pawl init --store --config /etc/pawl/pawl.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := g.hereOnly(cmd); err != nil {
+				return err
+			}
 			if storeOnly {
 				return g.makeStore(cmd)
 			}
@@ -100,6 +103,19 @@ func (g *globals) makeStore(cmd *cobra.Command) error {
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "Made the empty store %s, encrypted by %s. Back up both, apart from each other.\n", db, cfg.Store.SQLite.KeyFile)
 	return nil
+}
+
+// temporary makes in dir what init makes, with more lines in the configuration,
+// and loads it.
+func temporary(ctx context.Context, dir, lines string) (*config.Config, error) {
+	file := func(name string) string { return filepath.Join(dir, name) }
+	if err := initStore(ctx, file(config.DefaultKeyFile), file(config.DefaultDatabase)); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(file(config.DefaultFile), append(config.Template(), lines...), 0o600); err != nil {
+		return nil, err
+	}
+	return config.Load(file(config.DefaultFile))
 }
 
 // initStore makes an empty store bound to a key, and the key if there is none.

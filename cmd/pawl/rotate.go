@@ -29,10 +29,14 @@ Finishing an interrupted rotation counts as the rotation.
 
 By name and with --all the window and the next try of the schedule are ignored;
 --due keeps both. --dry-run connects, checks every precondition, and changes
-nothing.`,
+nothing.
+
+With --endpoint the server rotates, and this command waits until it has. What
+this command no longer waits for goes on there.`,
 		Example: `  pawl rotate prod/app
   pawl rotate prod/app prod/api --dry-run
-  pawl rotate --due --json --timeout 10m`,
+  pawl rotate --due --json --timeout 10m
+  pawl rotate prod/app --endpoint http://127.0.0.1:4566`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			how := len(args)
 			for _, f := range []bool{due, all} {
@@ -46,14 +50,14 @@ nothing.`,
 			if timeout <= 0 {
 				return usage(fmt.Errorf("--timeout %v is not longer than zero", timeout))
 			}
-			a, err := g.open(cmd)
+			t, err := g.target(cmd)
 			if err != nil {
 				return err
 			}
-			defer a.Close()
+			defer t.Close()
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			if _, err := a.declare(ctx); err != nil {
+			if _, err := t.declare(ctx); err != nil {
 				return failed(err)
 			}
 			var tasks []task
@@ -61,11 +65,13 @@ nothing.`,
 				tasks = append(tasks, task{name: name, o: o})
 			}
 			if due || all {
-				if tasks, err = a.which(ctx, due, o); err != nil {
+				if tasks, err = t.which(ctx, due, o); err != nil {
 					return failed(err)
 				}
 			}
-			return rotateAll(ctx, a, tasks, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			show := &stepPrinter{w: cmd.ErrOrStderr()}
+			rotate, atOnce := t.rotator(show)
+			return rotateAll(ctx, tasks, rotate, atOnce, asJSON, show, cmd.OutOrStdout())
 		},
 	}
 	f := c.Flags()
@@ -86,15 +92,15 @@ type task struct {
 
 // which lists the secrets that are due now, or all that rotate. What is
 // unfinished has no window to mind, and so it is finished and nothing new begun.
-func (a *app) which(ctx context.Context, due bool, o rotator.Options) ([]task, error) {
+func (t *target) which(ctx context.Context, due bool, o rotator.Options) ([]task, error) {
 	var tasks []task
-	err := a.svc.Rotations(ctx, func(r service.RotationStatus) error {
+	err := t.Plan(ctx, time.Time{}, func(r service.RotationStatus) error {
 		if !due && (r.Enabled || r.Unfinished) && !r.Paused {
-			tasks = append(tasks, task{name: r.Name, o: o})
+			tasks = append(tasks, task{name: t.shown(r), o: o})
 		}
 		// The time is asked for here: what is due at once is due since r was read.
 		if due && !r.At.IsZero() && !r.At.After(time.Now()) {
-			t := task{r.Name, &service.Due{ARN: r.ARN, Unfinished: r.Unfinished, At: r.At, Window: r.Window}, o}
+			t := task{t.shown(r), &service.Due{ARN: r.ARN, Unfinished: r.Unfinished, At: r.At, Window: r.Window}, o}
 			t.o.ResumeOnly = r.Unfinished
 			tasks = append(tasks, t)
 		}
@@ -131,27 +137,35 @@ type rotation struct {
 	ExitCode  int             `json:"ExitCode"`
 }
 
-// rotateAll rotates several secrets, as many at a time as one server may get,
-// and returns the worst exit code.
-func rotateAll(ctx context.Context, a *app, tasks []task, asJSON bool, out, progress io.Writer) error {
-	show := &stepPrinter{w: progress}
-	a.runner.Notify = func(_ string, err error, wait time.Duration) {
-		show.line("%v; next try in %v", err, wait.Round(time.Millisecond))
+// rotateOne rotates one secret, trying again what may pass until ctx ends.
+type rotateOne func(ctx context.Context, t task) (rotator.Result, error)
+
+// rotator returns how secrets are rotated here, and how many at a time: on the
+// store no more than one database server may get.
+func (t *target) rotator(show *stepPrinter) (rotate rotateOne, atOnce int) {
+	if t.server != nil {
+		return (&remote{server: t.server, show: show}).rotate, remoteAtOnce
 	}
+	run := t.app.runner
+	run.Notify = func(_ string, err error, wait time.Duration) { show.next(err, wait) }
+	return func(ctx context.Context, t task) (rotator.Result, error) {
+		t.o.Report = show.event
+		if t.due != nil {
+			return run.DueUntilDone(ctx, *t.due, t.o)
+		}
+		return run.UntilDone(ctx, t.name, t.o)
+	}, max(1, t.app.cfg.Scheduler.PerTarget)
+}
+
+// rotateAll rotates several secrets and returns the worst exit code.
+func rotateAll(ctx context.Context, tasks []task, rotate rotateOne, atOnce int, asJSON bool, show *stepPrinter, out io.Writer) error {
 	results := make([]rotation, len(tasks))
 	var group errgroup.Group
-	group.SetLimit(max(1, a.cfg.Scheduler.PerTarget))
+	group.SetLimit(atOnce)
 	for i, t := range tasks {
-		t.o.Report = show.event
 		group.Go(func() error {
 			name := t.name
-			var res rotator.Result
-			var err error
-			if t.due != nil {
-				res, err = a.runner.DueUntilDone(ctx, *t.due, t.o)
-			} else {
-				res, err = a.runner.UntilDone(ctx, name, t.o)
-			}
+			res, err := rotate(ctx, t)
 			r := rotation{Name: name, Outcome: res.Outcome, VersionID: res.Version, Seconds: res.Took.Seconds()}
 			if err != nil {
 				r.Outcome, r.Error, r.Kind, r.ExitCode = "failed", secrets.At(err, name, "", "").Error(), secrets.KindOf(err).String(), codeOf(err)
@@ -191,6 +205,11 @@ func (p *stepPrinter) line(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	fmt.Fprintf(p.w, format+"\n", args...)
+}
+
+// next shows a failure that is followed by another try.
+func (p *stepPrinter) next(err error, wait time.Duration) {
+	p.line("%v; next try in %v", err, wait.Round(time.Millisecond))
 }
 
 func (p *stepPrinter) event(e rotator.Event) {

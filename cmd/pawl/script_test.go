@@ -29,7 +29,26 @@ import (
 )
 
 // TestScripts runs the promises of the command line that need no server.
-func TestScripts(t *testing.T) { runScripts(t, "testdata/script", nil) }
+func TestScripts(t *testing.T) { runScripts(t, testscript.Params{Dir: "testdata/script"}, nil) }
+
+// TestScriptsAtServer runs those about secrets again, word for word, with every
+// command at a server instead of on the store.
+func TestScriptsAtServer(t *testing.T) {
+	var files []string
+	for _, name := range []string{"secret", "manage", "json"} {
+		files = append(files, filepath.Join("testdata", "script", name+".txtar"))
+	}
+	runScripts(t, testscript.Params{Files: files, Setup: func(e *testscript.Env) error {
+		p, err := startServe(e.WorkDir, e.Vars, "--dev", "--listen", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		e.Defer(func() { _, _ = p.stop() })
+		s := e.Values["script"].(*script)
+		s.served, s.endpoint = p, p.endpoint
+		return nil
+	}}, nil)
+}
 
 // TestPostgresScripts runs those that rotate on a real PostgreSQL.
 func TestPostgresScripts(t *testing.T) {
@@ -37,7 +56,7 @@ func TestPostgresScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runScripts(t, "testdata/script/postgres", db)
+	runScripts(t, testscript.Params{Dir: "testdata/script/postgres"}, db)
 }
 
 // canary is the password in the scripts' own values. Like the passwords of the
@@ -50,13 +69,16 @@ type script struct {
 	shown     strings.Builder // all that pawl printed, values it was asked for apart
 	passwords []string
 	dialled   map[string]chan net.Conn // by the name of a frozen port
+	served    *served                  // by the script's own command
+	endpoint  string                   // where exits sends every command; "" = nowhere
 }
 
 func stateOf(ts *testscript.TestScript) *script { return ts.Value("script").(*script) }
 
-func runScripts(t *testing.T, dir string, db *workload.Database) {
+func runScripts(t *testing.T, p testscript.Params, db *workload.Database) {
+	setup := p.Setup
 	testscript.Run(t, testscript.Params{
-		Dir:                 dir,
+		Dir: p.Dir, Files: p.Files,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
@@ -75,10 +97,23 @@ func runScripts(t *testing.T, dir string, db *workload.Database) {
 				e.Setenv("DB_PORT", strconv.Itoa(db.Server.Port))
 				e.Setenv("DB_NAME", db.Name)
 			}
+			// Credentials for --endpoint, and nothing else of AWS's: no files, no
+			// machine's metadata, no endpoint that could be minded by mistake.
+			for name, v := range map[string]string{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1",
+				"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
+				"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"} {
+				e.Setenv(name, v)
+			}
+			if setup != nil {
+				return setup(e)
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":      scriptExits,
+			"serve":      scriptServe,
+			"stopped":    scriptStopped,
+			"fetch":      scriptFetch,
 			"noleaks":    scriptNoLeaks,
 			"normal":     scriptNormal,
 			"capture":    scriptCapture,
@@ -94,6 +129,9 @@ func runScripts(t *testing.T, dir string, db *workload.Database) {
 			"superuser":  scriptSuperuser,
 			"sql":        scriptSQL,
 			"logs-in":    scriptLogsIn,
+
+			"setpassword": scriptSetPassword,
+			"rotate-by":   scriptRotateBy,
 		},
 	})
 }
@@ -105,6 +143,9 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
+	if e := stateOf(ts).endpoint; e != "" && args[1] == "pawl" && args[2] != "init" {
+		args = append(args, "--endpoint", e)
+	}
 	err = ts.Exec(args[1], args[2:]...)
 	code := 0
 	var exit *exec.ExitError
@@ -131,11 +172,16 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// noleaks fails where a password was printed that nobody asked for.
+// noleaks fails where a password was printed that nobody asked for, or is in the
+// log of the server.
 func scriptNoLeaks(ts *testscript.TestScript, neg bool, args []string) {
 	s := stateOf(ts)
+	shown := s.shown.String()
+	if s.served != nil {
+		shown += s.served.err.String()
+	}
 	for _, pw := range s.passwords {
-		if strings.Contains(s.shown.String(), pw) {
+		if strings.Contains(shown, pw) {
 			ts.Fatalf("a password was printed")
 		}
 	}
@@ -322,6 +368,14 @@ func scriptSuperuser(ts *testscript.TestScript, neg bool, args []string) {
 // sql STATEMENT runs it as the administrator.
 func scriptSQL(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(stateOf(ts).db.Exec(context.Background(), args...))
+}
+
+// setpassword USER FILE makes the password in a secret's file the user's.
+func scriptSetPassword(ts *testscript.TestScript, neg bool, args []string) {
+	c, err := secrets.ParseCredentials(secrets.Text(ts.ReadFile(args[1])))
+	ts.Check(err)
+	quoted := "'" + strings.ReplaceAll(c.Password().Reveal(), "'", "''") + "'"
+	ts.Check(stateOf(ts).db.Exec(context.Background(), "ALTER ROLE "+args[0]+" PASSWORD "+quoted))
 }
 
 // logs-in FILE logs in with the credentials in a file, or in stdout.

@@ -15,7 +15,7 @@ import (
 func newSecret(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "secret",
-		Short:   "Create, read and manage secrets in Pawl's own store",
+		Short:   "Create, read and manage secrets, in Pawl's own store or at a server",
 		Example: "  pawl secret create prod/app --value-file app.json\n  pawl secret get prod/app",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -26,17 +26,6 @@ func newSecret(g *globals) *cobra.Command {
 		newSecretDelete(g), newSecretRestore(g), newSecretTag(g), newSecretUntag(g),
 	)
 	return c
-}
-
-// withService opens the store and runs one operation. Its error gets the exit
-// code of its kind.
-func withService(g *globals, cmd *cobra.Command, f func(context.Context, *app) error) error {
-	a, err := g.open(cmd)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	return failed(f(cmd.Context(), a))
 }
 
 func newSecretGet(g *globals) *cobra.Command {
@@ -51,8 +40,8 @@ func newSecretGet(g *globals) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in.SecretID = args[0]
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
-				out, err := a.svc.GetSecretValue(ctx, in)
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
+				out, err := t.GetSecretValue(ctx, in)
 				if err != nil {
 					return err
 				}
@@ -84,10 +73,10 @@ func newSecretList(g *globals) *cobra.Command {
 		Example: "  pawl secret list\n  pawl secret list --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
 				all := service.ListSecretsOutput{SecretList: []service.SecretListEntry{}}
 				for {
-					out, err := a.svc.ListSecrets(ctx, in)
+					out, err := t.ListSecrets(ctx, in)
 					if err != nil {
 						return err
 					}
@@ -124,8 +113,8 @@ func newSecretDescribe(g *globals) *cobra.Command {
 		Example: "  pawl secret describe prod/app --json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
-				d, err := a.svc.DescribeSecret(ctx, service.DescribeSecretInput{SecretID: args[0]})
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
+				d, err := t.DescribeSecret(ctx, service.DescribeSecretInput{SecretID: args[0]})
 				if err != nil {
 					return err
 				}
@@ -164,10 +153,10 @@ func newSecretVersions(g *globals) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in.SecretID = args[0]
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
 				var all service.ListSecretVersionIDsOutput
 				for {
-					out, err := a.svc.ListSecretVersionIDs(ctx, in)
+					out, err := t.ListSecretVersionIDs(ctx, in)
 					if err != nil {
 						return err
 					}

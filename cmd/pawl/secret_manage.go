@@ -28,10 +28,10 @@ no server for it: the version must hold what the server knows.`,
 			if (in.MoveToVersionID == "") == !remove {
 				return usage(errors.New("give either --to VERSION or --remove"))
 			}
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
 				if in.RemoveFromVersionID == "" {
 					// A person need not name the version that has it: he sees it.
-					d, err := a.svc.DescribeSecret(ctx, service.DescribeSecretInput{SecretID: in.SecretID})
+					d, err := t.DescribeSecret(ctx, service.DescribeSecretInput{SecretID: in.SecretID})
 					if err != nil {
 						return err
 					}
@@ -47,7 +47,7 @@ no server for it: the version must hold what the server knows.`,
 							WithHint("see which there are: pawl secret versions %s", d.Name), d.Name, "", "")
 					}
 				}
-				out, err := a.svc.UpdateSecretVersionStage(ctx, in)
+				out, err := t.UpdateSecretVersionStage(ctx, in)
 				if err != nil {
 					return err
 				}
@@ -88,8 +88,8 @@ func newSecretDelete(g *globals) *cobra.Command {
 				}
 				in.RecoveryWindowInDays = &days
 			}
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
-				out, err := a.svc.DeleteSecret(ctx, in)
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
+				out, err := t.DeleteSecret(ctx, in)
 				if err != nil {
 					return err
 				}
@@ -120,8 +120,8 @@ func newSecretRestore(g *globals) *cobra.Command {
 		Example: "  pawl secret restore prod/old",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
-				out, err := a.svc.RestoreSecret(ctx, service.RestoreSecretInput{SecretID: args[0]})
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
+				out, err := t.RestoreSecret(ctx, service.RestoreSecretInput{SecretID: args[0]})
 				if err != nil {
 					return err
 				}
@@ -149,8 +149,8 @@ func newSecretTag(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
-				return a.svc.TagResource(ctx, service.TagResourceInput{SecretID: args[0], Tags: tags})
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
+				return t.TagResource(ctx, service.TagResourceInput{SecretID: args[0], Tags: tags})
 			})
 		},
 	}
@@ -166,8 +166,8 @@ func newSecretUntag(g *globals) *cobra.Command {
 		Example: "  pawl secret untag prod/app tier",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
-				return a.svc.UntagResource(ctx, service.UntagResourceInput{SecretID: args[0], TagKeys: args[1:]})
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
+				return t.UntagResource(ctx, service.UntagResourceInput{SecretID: args[0], TagKeys: args[1:]})
 			})
 		},
 	}

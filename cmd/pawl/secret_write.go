@@ -154,11 +154,11 @@ arguments show in the process list.`,
 			if in.Tags, err = parseTags(tags); err != nil {
 				return err
 			}
-			a, err := g.open(cmd)
+			t, err := g.target(cmd)
 			if err != nil {
 				return err
 			}
-			defer a.Close()
+			defer t.Close()
 			var value secrets.Value
 			if d.engine != "" {
 				value, err = d.read(cmd)
@@ -169,11 +169,11 @@ arguments show in the process list.`,
 				return err
 			}
 			// Before it exists: an entry of the file then applies to it at once.
-			if _, err := a.declare(cmd.Context()); err != nil {
+			if _, err := t.declare(cmd.Context()); err != nil {
 				return failed(err)
 			}
 			in.ClientRequestToken, in.GivenValue = newToken(), service.Give(value)
-			out, err := a.svc.CreateSecret(cmd.Context(), in)
+			out, err := t.CreateSecret(cmd.Context(), in)
 			if err != nil {
 				return failed(err)
 			}
@@ -212,11 +212,11 @@ one that the server knows.`,
 				return err
 			}
 			in.GivenValue = service.Give(value)
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
 				if in.ClientRequestToken == "" {
 					in.ClientRequestToken = newToken()
 				}
-				out, err := a.svc.PutSecretValue(ctx, in)
+				out, err := t.PutSecretValue(ctx, in)
 				if err != nil {
 					return err
 				}

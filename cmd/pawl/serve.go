@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -13,34 +16,62 @@ import (
 
 	"github.com/pawlhq/pawl/config"
 	"github.com/pawlhq/pawl/scheduler"
+	"github.com/pawlhq/pawl/secrets"
 )
 
 // grace is how long a stopping daemon waits for rotations that are past the
-// point where stopping helps. It is under what container managers allow before
+// point where stopping helps, the API's requests included. It is under what container managers allow before
 // they kill (Kubernetes: 30 s).
 const grace = 25 * time.Second
 
 func newServe(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var d dev
+	c := &cobra.Command{
 		Use:   "serve",
-		Short: "Run the daemon that rotates on schedule",
-		Long: `Runs until SIGTERM or SIGINT; rotations under way reach a safe point first.
-SIGHUP reads the configuration again; a bad file is refused, and the old one stays.`,
-		Example: "  pawl serve --config /etc/pawl/pawl.yaml --log-format json",
-		Args:    cobra.NoArgs,
+		Short: "Run the daemon that rotates on schedule, and serve the API",
+		Long: `Runs until SIGTERM or SIGINT; requests and rotations under way reach a safe point
+first. SIGHUP reads the configuration again; a bad file is refused, and the old
+one stays.
+
+--dev serves AWS Secrets Manager's API too, to this machine alone: for
+development and tests. It takes any credentials: everybody may do everything, in
+account 123456789012, or in that of an access key that is 12 digits, and in the
+region of his requests. Without --config nothing needs to be set up: the store is
+temporary and removed at the end; with --config the data stays in that one.`,
+		Example: `  pawl serve --config /etc/pawl/pawl.yaml --log-format json
+  pawl serve --dev
+  pawl serve --dev --listen 127.0.0.1:0 --config pawl.yaml`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := g.open(cmd)
+			if err := g.hereOnly(cmd); err != nil {
+				return err
+			}
+			if d.listen != "" && !d.on {
+				return usage(errors.New("--listen goes with --dev; there is no authentication yet"))
+			}
+			a, remove, err := d.open(g, cmd)
 			if err != nil {
 				return err
 			}
+			defer remove()
 			defer a.Close()
-			return a.serve(cmd.Context())
+			l, err := d.listener(a.cfg)
+			if err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), l, cmd.OutOrStdout())
 		},
 	}
+	c.Flags().BoolVar(&d.on, "dev", false, "serve the API to this machine, with any credentials")
+	c.Flags().StringVar(&d.listen, "listen", "", "with --dev: HOST:PORT, a loopback address; port 0 is any free one\n(default server.listen of the configuration, else "+defaultListen+")")
+	return c
 }
 
-// serve runs the daemon until ctx ends.
-func (a *app) serve(ctx context.Context) error {
+// serve runs the daemon until ctx ends, with the API on l unless that is nil.
+func (a *app) serve(ctx context.Context, l net.Listener, out io.Writer) error {
+	if l != nil {
+		defer l.Close()
+	}
 	// Before anything else: until then a SIGHUP ends the program.
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -49,34 +80,44 @@ func (a *app) serve(ctx context.Context) error {
 		return failed(err)
 	}
 	sched := scheduler.New(scheduler.Config{
-		Runner: a.runner, Purge: a.svc.Purge,
+		Runner: a.runner, Purge: a.svc.Purge, Follow: a.svc.Follow,
 		Workers: a.cfg.Scheduler.Workers, PerTarget: a.cfg.Scheduler.PerTarget,
 	})
+	a.svc.Attach(sched)
+	defer a.svc.Attach(nil)
 	if err := sched.Start(ctx); err != nil {
 		return failed(err)
 	}
-	health, err := a.serveHealth(sched)
-	if err != nil {
-		_ = sched.Stop(ctx)
-		return usage(err)
+	health := a.health(sched)
+	defer a.serveHealth(health).Close()
+	served := &api{}
+	if l != nil {
+		served = a.serveAPI(l, health, out)
 	}
-	defer health.Close()
 	a.log.Info("pawl serves", "config", a.cfg.Path, "store", a.cfg.Store.SQLite.Path, "declared", len(a.cfg.Secrets))
 
-	for {
+	var broken error
+	for broken == nil {
 		select {
 		case <-hup:
 			a.reload(ctx, sched)
 			continue
+		case broken = <-served.ended:
 		case <-ctx.Done():
 		}
 		break
 	}
-	a.log.Info("stopping; rotations under way go to a safe point")
+	a.log.Info("stopping; requests and rotations under way go to a safe point")
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
+	if err := served.stop(stop); err != nil {
+		a.log.Warn("stopping the API", "error", err)
+	}
 	if err := sched.Stop(stop); err != nil {
 		return failed(err)
+	}
+	if broken != nil {
+		return failed(secrets.Errorf(secrets.Transient, "the API's listener ended: %w", broken))
 	}
 	a.log.Info("stopped")
 	return nil
@@ -95,6 +136,10 @@ func (a *app) reload(ctx context.Context, sched *scheduler.Scheduler) {
 	}
 	if *cfg.Store.SQLite != *a.cfg.Store.SQLite {
 		a.log.Error("the configuration was not read again; the old one stays", "error", "store: can't change while the daemon runs; restart it")
+		return
+	}
+	if cfg.Account != a.cfg.Account || cfg.Region != a.cfg.Region {
+		a.log.Error("the configuration was not read again; the old one stays", "error", "account: and region: can't change while the daemon runs; restart it")
 		return
 	}
 	old := a.cfg

@@ -24,6 +24,8 @@ type status struct {
 	NextTry      *time.Time `json:"NextTry,omitempty"`
 	Kind         string     `json:"Kind,omitempty"`
 	LastError    string     `json:"LastError,omitempty"`
+
+	shown string // to people
 }
 
 func newStatus(g *globals) *cobra.Command {
@@ -31,16 +33,18 @@ func newStatus(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "status [NAME…]",
 		Short:   "Show the last and next rotation, and what fails since when and why",
-		Example: "  pawl status\n  pawl status prod/app --json",
+		Example: "  pawl status\n  pawl status prod/app --json\n  pawl status --endpoint http://127.0.0.1:4566",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
-				if _, err := a.declare(ctx); err != nil {
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
+				if _, err := t.declare(ctx); err != nil {
 					return err
 				}
 				list := []status{}
-				err := a.svc.Rotations(ctx, func(r service.RotationStatus) error {
+				err := t.Plan(ctx, time.Time{}, func(r service.RotationStatus) error {
 					if len(args) == 0 || slices.Contains(args, r.Name) || slices.Contains(args, r.ARN.String()) {
-						list = append(list, statusOf(r))
+						s := statusOf(r)
+						s.shown = t.shown(r)
+						list = append(list, s)
 					}
 					return nil
 				})
@@ -58,7 +62,7 @@ func newStatus(g *globals) *cobra.Command {
 				}
 				rows := [][]string{{"SECRET", "STATE", "LAST ROTATED", "NEXT"}}
 				for _, s := range list {
-					rows = append(rows, []string{s.Name, s.State, whenp(s.LastRotated), whenp(s.Next)})
+					rows = append(rows, []string{s.shown, s.State, whenp(s.LastRotated), whenp(s.Next)})
 				}
 				if err := table(cmd.OutOrStdout(), rows); err != nil {
 					return err
@@ -66,7 +70,7 @@ func newStatus(g *globals) *cobra.Command {
 				for _, s := range list {
 					if s.LastError != "" {
 						fmt.Fprintf(cmd.OutOrStdout(), "\n%s fails since %s (%d tries, %s), next try %s:\n  %s\n",
-							s.Name, whenp(s.FailingSince), s.Tries, s.Kind, whenp(s.NextTry), s.LastError)
+							s.shown, whenp(s.FailingSince), s.Tries, s.Kind, whenp(s.NextTry), s.LastError)
 					}
 				}
 				return nil
@@ -105,10 +109,13 @@ func statusOf(r service.RotationStatus) status {
 	return s
 }
 
+// some is nil for no time; else the time in the API's milliseconds, so that the
+// store and a server tell the same.
 func some(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
+	t = t.Truncate(time.Millisecond)
 	return &t
 }
 
@@ -120,11 +127,11 @@ func newPause(g *globals) *cobra.Command {
 		Example: "  pawl pause prod/app",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
-				if _, err := a.declare(ctx); err != nil {
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
+				if _, err := t.declare(ctx); err != nil {
 					return err
 				}
-				if err := a.svc.Pause(ctx, args[0]); err != nil {
+				if err := t.Pause(ctx, args[0]); err != nil {
 					return err
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "Paused %s. Go on with: pawl resume %s\n", args[0], args[0])
@@ -141,11 +148,11 @@ func newResume(g *globals) *cobra.Command {
 		Example: "  pawl resume prod/app",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withService(g, cmd, func(ctx context.Context, a *app) error {
-				if _, err := a.declare(ctx); err != nil {
+			return withTarget(g, cmd, func(ctx context.Context, t *target) error {
+				if _, err := t.declare(ctx); err != nil {
 					return err
 				}
-				if err := a.svc.Resume(ctx, args[0]); err != nil {
+				if err := t.Resume(ctx, args[0]); err != nil {
 					return err
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "Resumed %s.\n", args[0])

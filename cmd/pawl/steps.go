@@ -20,6 +20,9 @@ type stepsFactory struct {
 	engines  engines.Registry
 	svc      *service.Service
 	pairings atomic.Pointer[[]secrets.Pairing]
+	// everySuperuser pairs every superuser's secret with every other: for a
+	// server that keeps no secret from anybody.
+	everySuperuser bool
 }
 
 func (f *stepsFactory) pair(cfg *config.Config) { f.pairings.Store(&cfg.Superusers) }
@@ -27,7 +30,7 @@ func (f *stepsFactory) pair(cfg *config.Config) { f.pairings.Store(&cfg.Superuse
 func (f *stepsFactory) make(rules secrets.RotationRules) rotator.Steps {
 	return strategies.NewUsers(strategies.Config{
 		Engines:    f.engines,
-		Superusers: strategies.Superusers{Pairings: *f.pairings.Load(), Credentials: f.svc.Credentials},
+		Superusers: strategies.Superusers{Pairings: *f.pairings.Load(), Every: f.everySuperuser, Credentials: f.svc.CredentialsNear},
 		Random:     rand.Reader,
 		Clock:      clockwork.NewRealClock(),
 	}, rules)
