@@ -60,6 +60,25 @@ func (c *counted) Update(ctx context.Context, arn secrets.ARN, change func(*serv
 	return sec, err
 }
 
+// blankStore is the file of a store with nothing in it: hundreds of tests want
+// one, and making it takes longer than what they do with it.
+var blankStore = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "pawl-blank-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "pawl.db")
+	store, err := sqlite.Open(context.Background(), path, sqlite.Options{Create: true})
+	if err == nil {
+		err = store.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
 // house is a Service over a real store in a file of its own.
 type house struct {
 	*service.Service
@@ -71,16 +90,23 @@ type house struct {
 
 func open(t testing.TB, config service.Config) *house {
 	t.Helper()
-	dir := t.TempDir()
-	key := filepath.Join(dir, "pawl.key")
+	blank, err := blankStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "pawl.db")
+	if err := os.WriteFile(path, blank, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	store, err := sqlite.Open(t.Context(), path, sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(t.TempDir(), "pawl.key")
 	if err := seal.GenerateKeyFile(key, rand.Reader); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := seal.Load(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "pawl.db"), sqlite.Options{Create: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,8 +27,13 @@ func socketPath(cfg *config.Config) string { return cfg.Store.SQLite.Path + ".so
 // health answers GET /healthz.
 func (a *app) health(sched *scheduler.Scheduler) http.Handler {
 	mux := http.NewServeMux()
+	began := time.Now() // the first look is still to come then
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
-		if age := time.Since(sched.LastScan()); age > stale {
+		last := sched.LastScan()
+		if last.Before(began) {
+			last = began
+		}
+		if age := time.Since(last); age > stale {
 			http.Error(w, fmt.Sprintf("no look for due secrets since %v", age.Round(time.Second)), http.StatusServiceUnavailable)
 			return
 		}

@@ -7,6 +7,12 @@
 // Beside the file at PATH stand PATH-wal and PATH-shm, which belong to it, and
 // PATH.lock, which holds nothing worth keeping but must not be removed while a
 // Pawl runs.
+//
+// A store keeps what was read last in memory, values as encrypted as in the
+// file. A read is never older than the last write that was committed before it
+// began, whoever wrote; but it may succeed although the file was damaged
+// meanwhile. A running store must not have its database replaced or restored
+// under it.
 package sqlite
 
 import (

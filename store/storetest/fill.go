@@ -11,7 +11,8 @@ import (
 	"github.com/pawlhq/pawl/service"
 )
 
-// Of Fill's secrets, so many share the part of the name before the slash.
+// FillGroup is how many of Fill's secrets share the part of the name before the
+// slash.
 const FillGroup = 50
 
 // FillARN is the ARN of the i-th secret that Fill makes, in the account and
