@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,8 @@ func TestDev(t *testing.T) {
 	wantDenied(t, err, missingToken, "Missing Authentication Token")
 }
 
+var regionName = regexp.MustCompile(`^([a-z]+-)+\d+$`)
+
 func FuzzParseAuthorization(f *testing.F) {
 	f.Add(header(scope), day, "")
 	f.Add(header(scope), "", "Wed, 04 Mar 2026 10:20:30 GMT")
@@ -174,7 +177,7 @@ func FuzzParseAuthorization(f *testing.F) {
 		if strings.Contains(c.AccessKey, "/") || c.Signature == "" || len(c.SignedHeaders) == 0 {
 			t.Errorf("incomplete: %+v", c)
 		}
-		if c.Service != service || !regionName.MatchString(c.Region) || c.Date != c.At.Format("20060102") {
+		if c.Service != service || !regionName.MatchString(c.Region) || !isRegion(c.Region) || c.Date != c.At.Format("20060102") {
 			t.Errorf("wrong scope: %+v", c)
 		}
 		if p, err := (Dev{}).Authenticate(r, nil); err == nil && (p.Region != c.Region || len(p.Account) != 12) {

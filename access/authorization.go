@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -29,8 +28,6 @@ const (
 
 // The form of X-Amz-Date: ISO 8601, basic, in UTC.
 const dateTime = "20060102T150405Z"
-
-var regionName = regexp.MustCompile(`^([a-z]+-)+\d+$`)
 
 // Credential is what a request says of its signature. Nothing of it is proved.
 type Credential struct {
@@ -156,10 +153,25 @@ func withoutKey(scope []string) string {
 	return strings.Join(scope, "/")
 }
 
+// isRegion reports whether s looks like a region: words of lower-case letters
+// and a number, joined by hyphens.
+func isRegion(s string) bool {
+	i := strings.LastIndexByte(s, '-')
+	if i < 1 || strings.Trim(s[i+1:], "0123456789") != "" || i == len(s)-1 {
+		return false
+	}
+	for word := range strings.SplitSeq(s[:i], "-") {
+		if word == "" || strings.Trim(word, "abcdefghijklmnopqrstuvwxyz") != "" {
+			return false
+		}
+	}
+	return true
+}
+
 // checkScope says in one text all that is wrong with the credential's scope.
 func (c Credential) checkScope(end string) error {
 	var wrong strings.Builder
-	if !regionName.MatchString(c.Region) {
+	if !isRegion(c.Region) {
 		wrong.WriteString("Credential should be scoped to a valid region, not '" + c.Region + "'. ")
 	}
 	if c.Service != service {

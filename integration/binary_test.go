@@ -152,8 +152,18 @@ func (s *screen) String() string {
 // start starts a command. It ends with the test at the latest.
 func (s *site) start(args ...string) *process {
 	s.t.Helper()
+	return s.startLogging(nil, args...)
+}
+
+// startLogging is start with a file for the log, which costs the tests' own
+// process nothing; nil = the log is at hand in err.
+func (s *site) startLogging(log *os.File, args ...string) *process {
+	s.t.Helper()
 	p := &process{t: s.t, cmd: s.command(args...), out: &screen{}, err: &screen{}, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
+	if log != nil {
+		p.cmd.Stderr = log
+	}
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

@@ -36,6 +36,9 @@ func Text(s string) Value { return hide(payload{data: []byte(s)}) }
 // Binary makes a binary value. The bytes are copied.
 func Binary(b []byte) Value { return hide(payload{append([]byte(nil), b...), true}) }
 
+// Owned makes a value of bytes that nobody else keeps or alters from now on.
+func Owned(b []byte, binary bool) Value { return hide(payload{b, binary}) }
+
 func hide(p payload) Value {
 	inner := &p
 	return Value{&inner}

@@ -144,7 +144,7 @@ func (s *Service) read(ctx context.Context, sec *Secret, id, label string) (*Get
 	}
 	value, err := s.open(ctx, sec.ARN, v.ID)
 	if errors.Is(err, ErrNotFound) {
-		return nil, missing // pruned between the two reads
+		return nil, missing() // pruned between the two reads
 	}
 	if err != nil {
 		return nil, err
@@ -165,28 +165,27 @@ func (s *Service) mayUseKey(sec *Secret, key string) error {
 	return refuse(invalidRequest, sec.ARN.Name, "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS service key.")
 }
 
-// pick chooses the version to read. missing is the error that says it has no
+// pick chooses the version to read. missing makes the error that says it has no
 // value.
-func pick(sec *Secret, id, label string) (v secrets.Version, missing, err error) {
-	if id != "" {
-		missing = refuse(resourceNotFound, sec.ARN.Name, "Secrets Manager can't find the specified secret value for VersionId: %s", id)
-	} else {
+func pick(sec *Secret, id, label string) (v secrets.Version, missing func() error, err error) {
+	what, asked := "VersionId", id
+	if id == "" {
 		if label == "" {
 			label = secrets.Current
 		}
-		id = sec.Versions.IDWith(label)
-		missing = refuse(resourceNotFound, sec.ARN.Name, "Secrets Manager can't find the specified secret value for staging label: %s", label)
+		what, asked, id = "staging label", label, sec.Versions.IDWith(label)
+	}
+	missing = func() error {
+		return refuse(resourceNotFound, sec.ARN.Name, "Secrets Manager can't find the specified secret value for %s: %s", what, asked)
 	}
 	v, ok := sec.Versions.Find(id)
 	switch {
-	case !ok:
-		return v, missing, missing
-	case label != "" && !v.Has(label):
-		return v, missing, refuse(invalidRequest, sec.ARN.Name, "You provided a VersionStage that is not associated to the provided VersionId.")
-	case v.Empty:
-		return v, missing, missing
+	case ok && label != "" && !v.Has(label):
+		err = refuse(invalidRequest, sec.ARN.Name, "You provided a VersionStage that is not associated to the provided VersionId.")
+	case !ok, v.Empty:
+		err = missing()
 	}
-	return v, missing, nil
+	return v, missing, err
 }
 
 // noteAccess records the day of a reading, at most once a day for each version.
@@ -338,7 +337,7 @@ func (s *Service) Credentials(ctx context.Context, id string) (secrets.Credentia
 	}
 	value, err := s.open(ctx, sec.ARN, v.ID)
 	if errors.Is(err, ErrNotFound) {
-		err = missing
+		err = missing()
 	}
 	if err != nil {
 		return secrets.Credentials{}, secrets.ARN{}, err

@@ -122,6 +122,7 @@ func (a *app) serveAPI(l net.Listener, health http.Handler, out io.Writer) *api 
 		server: server.New(server.Config{Service: a.svc, Auth: access.Dev{}, Log: a.log, Health: health}),
 		ended:  make(chan error, 1),
 	}
+	collectRarely()
 	go func() { s.ended <- s.server.Serve(l) }()
 	key := "test"
 	if a.cfg.Account != access.DevAccount {

@@ -113,10 +113,7 @@ func (k *Keyring) Open(arn, versionID string, sealed []byte) (secrets.Value, err
 	if err != nil {
 		return secrets.Value{}, k.damaged(arn, versionID)
 	}
-	if typ == typeBinary {
-		return secrets.Binary(plain), nil
-	}
-	return secrets.Text(string(plain)), nil
+	return secrets.Owned(plain, typ == typeBinary), nil
 }
 
 // Memory is a store's small durable memory.

@@ -89,6 +89,18 @@ func (c *cache) value(a secrets.ARN, versionID string, now int64) (sealed []byte
 	return sealed, known, keep
 }
 
+// seen returns an encrypted value that is in the cache, whatever the
+// clock says: the value of a version never changes. nil = it is not there.
+func (c *cache) seen(a secrets.ARN, versionID string) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.young[placeOf(a)]
+	if e == nil || e.secret.ARN != a {
+		return nil
+	}
+	return e.values[versionID]
+}
+
 // entry returns what is in p, if the entries are true of now.
 func (c *cache) entry(p place, now int64) (e *entry, keep bool) {
 	switch {

@@ -130,12 +130,9 @@ func TestReadersSeeEveryWrite(t *testing.T) {
 					if n == 0 {
 						continue
 					}
-					least = acked[i].Load()
+					// It may have been removed since; it is never another.
 					v, err := s.Value(t.Context(), arn(i), sec.Versions[0].ID)
 					switch {
-					case err == nil && least > n:
-						t.Errorf("version %d has a value, though write %d removed it", n, least)
-						return
 					case err == nil && string(v) != sec.Description:
 						t.Errorf("version %d has the value %q", n, v)
 						return
@@ -231,6 +228,7 @@ func TestWritesTakeOutWhatTheyTouch(t *testing.T) {
 	if _, err := other.w.exec("UPDATE sealed_values SET value = x'01'"); err != nil {
 		t.Fatal(err)
 	}
+	look("by hand")
 	if v, err := s.Value(t.Context(), arn(0), versionID(2)); err != nil || len(v) != 1 {
 		t.Errorf("the value has %d bytes, error %v", len(v), err)
 	}
@@ -387,14 +385,14 @@ func TestReadingsBeginAfterTheCall(t *testing.T) {
 	// Who waits for a reading that others have asked for may give up.
 	begun, proceed := make(chan struct{}), make(chan struct{})
 	c.read = func() (int64, error) { begun <- struct{}{}; <-proceed; return 0, errors.New("mine") }
-	for range 2 {
-		wg.Go(func() {
-			if _, err := c.now(t.Context()); err == nil || err.Error() != "mine" {
-				t.Errorf("error %v", err)
-			}
-		})
+	ask := func() {
+		if _, err := c.now(t.Context()); err == nil || err.Error() != "mine" {
+			t.Errorf("error %v", err)
+		}
 	}
+	wg.Go(ask)
 	<-begun
+	wg.Go(ask)
 	for end := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
 		c.mu.Lock()
 		waits := c.next != nil

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"runtime"
 	"sync"
 )
 
@@ -40,6 +41,9 @@ func (c *clock) now(ctx context.Context) (int64, error) {
 	c.mu.Unlock()
 	if first { // who reads for all that join him before he begins
 		c.busy.Lock()
+		// Those who are about to ask get a chance to: on few processors a reading
+		// is over before a second one has come, and nobody would ever share.
+		runtime.Gosched()
 		c.mu.Lock()
 		c.next = nil
 		c.mu.Unlock()

@@ -16,7 +16,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -190,6 +189,9 @@ func (s *Store) records(ctx context.Context, query string, args ...any) ([]*serv
 
 // Value implements service.Store.
 func (s *Store) Value(ctx context.Context, a secrets.ARN, versionID string) ([]byte, error) {
+	if sealed := s.cache.seen(a, versionID); sealed != nil {
+		return sealed, nil
+	}
 	now, err := s.now(ctx)
 	if err != nil {
 		return nil, err
@@ -207,7 +209,7 @@ func (s *Store) Value(ctx context.Context, a secrets.ARN, versionID string) ([]b
 	if sealed == nil {
 		return nil, service.ErrNotFound
 	}
-	return bytes.Clone(sealed), nil
+	return sealed, nil
 }
 
 func (s *Store) one(ctx context.Context, dest any, query string, args ...any) error {
