@@ -7,8 +7,10 @@
 package access
 
 import (
+	"net"
 	"net/http"
 	"regexp"
+	"strings"
 
 	"github.com/pawlhq/pawl/secrets"
 )
@@ -24,7 +26,9 @@ type Principal struct {
 // Dev authenticates as `pawl serve --dev` does: everybody who sends well-formed
 // credentials is the root user of an account. Signatures are NOT checked, nor
 // the request's age, nor a session token: an access key of any name with any
-// secret will do. It must only ever listen on the loopback interface.
+// secret will do. It must only ever listen on the loopback interface, and it takes only
+// requests that were sent to a loopback name: a web page that had its own name
+// point here could read every secret otherwise (DNS rebinding).
 type Dev struct{}
 
 // DevAccount is the account of everybody whose access key is not itself the
@@ -39,8 +43,13 @@ var (
 // Authenticate names the principal of a request: region from the credential
 // scope, account DevAccount or, where the access key is a number of 12 digits,
 // that account. The body is not looked at. Errors: those of ParseAuthorization,
-// and UnrecognizedClientException for a key id that no key can have.
+// and UnrecognizedClientException for a key id that no key can have and for a
+// Host that is no loopback name.
 func (Dev) Authenticate(r *http.Request, _ []byte) (Principal, error) {
+	if !loopback(r.Host) {
+		return Principal{}, denied(unrecognizedClient, "A development server takes requests to localhost only, not to '%s'.", r.Host).
+			WithHint("use the address that pawl serve --dev printed")
+	}
 	c, err := ParseAuthorization(r)
 	if err != nil {
 		return Principal{}, err
@@ -55,4 +64,17 @@ func (Dev) Authenticate(r *http.Request, _ []byte) (Principal, error) {
 	}
 	p.ARN = "arn:" + secrets.PartitionOf(p.Region) + ":iam::" + p.Account + ":root"
 	return p, nil
+}
+
+// loopback reports whether a Host header names this machine: an address of
+// 127.0.0.0/8, [::1], localhost or a name under it (RFC 6761, section 6.3).
+func loopback(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback()
+	}
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }

@@ -20,7 +20,7 @@ const (
 )
 
 func request(authorization, amzDate, date string) *http.Request {
-	r := httptest.NewRequest(http.MethodPost, "/", nil)
+	r := httptest.NewRequest(http.MethodPost, "http://localhost:4566/", nil)
 	for name, v := range map[string]string{"Authorization": authorization, "X-Amz-Date": amzDate, "Date": date} {
 		if v != "" {
 			r.Header.Set(name, v)
@@ -142,6 +142,17 @@ func TestDev(t *testing.T) {
 	for _, key := range []string{"", " ", "a b", "é", strings.Repeat("k", 129)} {
 		_, err := Dev{}.Authenticate(request(header(key+"/20260304/eu-west-1/secretsmanager/aws4_request"), day, ""), nil)
 		wantDenied(t, err, unrecognizedClient, "The security token included in the request is invalid.")
+	}
+	for host, ok := range map[string]bool{
+		"localhost": true, "localhost:4566": true, "127.0.0.1:4566": true, "127.8.9.1": true, "[::1]:4566": true, "[::1]": true,
+		"secretsmanager.LOCALHOST.:4566": true,
+		"":                               false, "evil.example:4566": false, "localhost.evil.example": false, "10.0.0.1": false, "notlocalhost": false, "127.0.0.1.evil.example": false,
+	} {
+		r := request(header(scope), day, "")
+		r.Host = host
+		if _, err := (Dev{}).Authenticate(r, nil); (err == nil) != ok {
+			t.Errorf("host %q: error %v", host, err)
+		}
 	}
 	_, err := Dev{}.Authenticate(request("", day, ""), nil)
 	wantDenied(t, err, missingToken, "Missing Authentication Token")

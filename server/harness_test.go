@@ -135,7 +135,7 @@ const (
 
 // post is a request in bytes; headers are lines with their ends.
 func post(operation, headers, body string) string {
-	return "POST / HTTP/1.1\r\nHost: pawl\r\nContent-Type: application/x-amz-json-1.1\r\n" + target + operation + "\r\n" +
+	return "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-json-1.1\r\n" + target + operation + "\r\n" +
 		headers + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)) + body
 }
 

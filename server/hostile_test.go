@@ -76,7 +76,7 @@ func TestHugeRequests(t *testing.T) {
 	const tooLarge413 = `{"__type":"RequestEntityTooLargeException","message":"Request body exceeds the limit of 1048576 bytes."}`
 	const hundred = 100 << 20
 	head := func(headers string) string {
-		return "POST / HTTP/1.1\r\nHost: pawl\r\n" + target + "CreateSecret\r\n" + signed + headers + "\r\n"
+		return "POST / HTTP/1.1\r\nHost: localhost\r\n" + target + "CreateSecret\r\n" + signed + headers + "\r\n"
 	}
 	announced := head(fmt.Sprintf("Content-Length: %d\r\n", hundred))
 

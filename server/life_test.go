@@ -179,7 +179,7 @@ func TestHealthIsSomebodyElses(t *testing.T) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	r := start(t, Config{Health: mux}, nil)
 	get := func(method, path string) answer {
-		return r.send(method + " " + path + " HTTP/1.1\r\nHost: pawl\r\nConnection: close\r\n\r\n")
+		return r.send(method + " " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 	}
 	if a := get("GET", "/healthz"); a.StatusCode != 200 || a.body != "ok" {
 		t.Errorf("%d %s", a.StatusCode, a.body)
