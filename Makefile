@@ -6,7 +6,7 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint servers
+.PHONY: help build demo test bench soak lint servers
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -21,10 +21,16 @@ demo: build ## Watch a real PostgreSQL's passwords rotate while an application l
 test: servers ## Install missing test servers and run every test with the race detector
 	$(GO) test -race -timeout 12m ./...
 
-bench: build ## Rotations a second beside a bare driver's same logins and statements; start-up; memory
+bench: build ## Rotations and requests a second beside a bare floor; 100,000 secrets; start-up; memory
 	@scripts/servers.sh postgres15
-	$(GO) test -run '^$$' -bench Rotations -benchtime 1x -timeout 20m ./integration/
+	$(GO) test -run '^$$' -bench 'Rotations|Reads|Writes|ManySecrets' -benchtime 1x -timeout 20m ./integration/
 	$(GO) test -run 'TestStartUp|TestIdleMemory' -v ./integration/ | grep -E 'exec to|resident|^(ok|FAIL)'
+
+soak: ## Three minutes of hostile clients against the server; the longest tests in full; fuzzing
+	PAWL_SOAK=3m $(GO) test -race -run Soak -v -timeout 10m ./server/
+	PAWL_THOROUGH=1 $(GO) test -timeout 30m ./service/
+	@grep -rHoE '^func Fuzz[A-Za-z]+' --include=*_test.go . | sed -E 's|/[^/]*:func | |' | while read -r pkg target; do \
+		echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime 20s $$pkg || exit 1; done
 
 lint: ## gofmt, go vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { echo 'gofmt would change:'; gofmt -l .; exit 1; }

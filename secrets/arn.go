@@ -86,9 +86,12 @@ func (a ARN) String() string {
 // MarshalText renders the ARN.
 func (a ARN) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
-// UnmarshalText reads the whole ARN of a secret. The error is ParseID's.
+// UnmarshalText reads the whole ARN of a secret. The error is Invalid.
 func (a *ARN) UnmarshalText(b []byte) error {
 	id, err := ParseID(string(b))
+	if err == nil && id.ByName {
+		err = Errorf(Invalid, "%q is not the whole ARN of a secret", b)
+	}
 	*a = id.ARN
 	return err
 }

@@ -2,9 +2,7 @@ package server
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -15,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pawlhq/pawl/integration/load"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
 )
@@ -42,78 +41,22 @@ func BenchmarkGetSecretValue(b *testing.B) {
 	defer floor.Close()
 
 	const connections = 32
-	hammer(b, r.addr, request, connections, 2*connections)
-	hammer(b, l.Addr().String(), request, connections, 2*connections)
-	b.ResetTimer()
-	ours := hammer(b, r.addr, request, connections, b.N)
-	b.StopTimer()
-	theirs := hammer(b, l.Addr().String(), request, connections, b.N)
-	b.ReportMetric(float64(b.N)/ours.Seconds(), "req/s")
-	b.ReportMetric(float64(b.N)/theirs.Seconds(), "floor-req/s")
-	b.ReportMetric(theirs.Seconds()/ours.Seconds(), "of-floor")
-}
-
-// hammer sends n requests, each connection one after the other's answer.
-func hammer(b *testing.B, addr string, request []byte, connections, n int) time.Duration {
-	b.Helper()
-	var group sync.WaitGroup
-	failed := make(chan error, connections)
-	begin := time.Now()
-	for i := range connections {
-		share := n / connections
-		if i < n%connections {
-			share++
+	rate := func(addr string) float64 {
+		got, err := load.Full(b.Context(), addr, connections, time.Second, func(int) []byte { return request })
+		if err != nil {
+			b.Fatal(err)
 		}
-		group.Go(func() {
-			if err := ask(addr, request, share); err != nil {
-				failed <- err
-			}
-		})
+		return got.Rate()
 	}
-	group.Wait()
-	took := time.Since(begin)
-	close(failed)
-	for err := range failed {
-		b.Fatal(err)
+	rate(r.addr)
+	rate(l.Addr().String()) // both warm
+	for b.Loop() {
+		ours, theirs := rate(r.addr), rate(l.Addr().String())
+		b.ReportMetric(ours, "req/s")
+		b.ReportMetric(theirs, "floor-req/s")
+		b.ReportMetric(ours/theirs, "of-floor")
+		b.ReportMetric(0, "ns/op")
 	}
-	return took
-}
-
-// ask is a client that costs next to nothing.
-func ask(addr string, request []byte, n int) error {
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	in := bufio.NewReader(c)
-	for range n {
-		if _, err := c.Write(request); err != nil {
-			return err
-		}
-		length := 0
-		for first := true; ; first = false {
-			line, err := in.ReadSlice('\n')
-			if err != nil {
-				return err
-			}
-			if first && !bytes.Contains(line, []byte(" 200 ")) {
-				return fmt.Errorf("answer: %s", line)
-			}
-			if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
-				if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-					return err
-				}
-			}
-			if len(bytes.TrimSpace(line)) == 0 {
-				break
-			}
-		}
-		if _, err := in.Discard(length); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // BenchmarkPath is what a request costs beside net/http and the store:
