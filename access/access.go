@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/pawlhq/pawl/secrets"
 )
@@ -19,8 +20,12 @@ import (
 type Principal struct {
 	Account   string // 12 digits
 	Region    string // of the credential scope
-	ARN       string // arn:aws:iam::<account>:root
+	ARN       string // arn:aws:iam::<account>:root, …:user/<name>, arn:aws:sts::<account>:assumed-role/<role>/<session>
 	AccessKey string // the key's id, never a secret
+
+	UserID      string            // aws:userid of policies; "" for Dev's
+	Tags        map[string]string // aws:PrincipalTag of policies; not to be changed
+	TokenIssued time.Time         // aws:TokenIssueTime of policies; zero for a long-term key
 }
 
 // Dev authenticates as `pawl serve --dev` does: everybody who sends well-formed
@@ -35,10 +40,20 @@ type Dev struct{}
 // number of an account.
 const DevAccount = "123456789012"
 
-var (
-	accountNumber = regexp.MustCompile(`^[0-9]{12}$`)
-	keyID         = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
-)
+var accountNumber = regexp.MustCompile(`^[0-9]{12}$`)
+
+// isKeyID reports whether s can be an access key's id: 1 to 128 letters, digits
+// and _.- of ASCII.
+func isKeyID(s string) bool {
+	const others = "_.-"
+	for i := range len(s) {
+		c := s[i]
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && strings.IndexByte(others, c) < 0 {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 128
+}
 
 // Authenticate names the principal of a request: region from the credential
 // scope, account DevAccount or, where the access key is a number of 12 digits,
@@ -54,8 +69,8 @@ func (Dev) Authenticate(r *http.Request, _ []byte) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
-	if !keyID.MatchString(c.AccessKey) {
-		return Principal{}, denied(unrecognizedClient, "The security token included in the request is invalid.").
+	if !isKeyID(c.AccessKey) {
+		return Principal{}, denied(unrecognizedClient, invalidToken).
 			WithHint("any access key of letters, digits and _.- will do here: AWS_ACCESS_KEY_ID=dev AWS_SECRET_ACCESS_KEY=dev")
 	}
 	p := Principal{Account: DevAccount, Region: c.Region, AccessKey: c.AccessKey}

@@ -17,6 +17,7 @@ const (
 	incompleteSignature = "IncompleteSignatureException"
 	invalidSignature    = "InvalidSignatureException"
 	unrecognizedClient  = "UnrecognizedClientException"
+	expiredToken        = "ExpiredTokenException"
 )
 
 // What a signature's scope ends with.
@@ -53,6 +54,13 @@ type Credential struct {
 // Source: IAM user guide, "Elements of an AWS API request signature" and
 // "Troubleshoot Signature Version 4 signing for AWS API requests".
 func ParseAuthorization(r *http.Request) (Credential, error) {
+	return parseAuthorization(r, isRegion, func(time.Time, []string) error { return nil })
+}
+
+// parseAuthorization is ParseAuthorization for the regions that region takes.
+// dated checks what AWS checks between the form of the date and the algorithm:
+// the request's age and which headers were signed.
+func parseAuthorization(r *http.Request, region func(string) bool, dated func(at time.Time, signed []string) error) (Credential, error) {
 	header := r.Header.Get("Authorization")
 	used, rest, _ := strings.Cut(strings.TrimSpace(header), " ")
 	if !strings.HasPrefix(used, "AWS4-") {
@@ -74,6 +82,10 @@ func ParseAuthorization(r *http.Request) (Credential, error) {
 	if err != nil {
 		return Credential{}, err
 	}
+	signed := strings.Split(strings.ToLower(given["SignedHeaders"]), ";")
+	if err := dated(at, signed); err != nil {
+		return Credential{}, err
+	}
 	if used != algorithm {
 		return Credential{}, denied(incompleteSignature, "Unsupported AWS 'algorithm': '%s' (only %s for now). ", used, algorithm)
 	}
@@ -85,9 +97,9 @@ func ParseAuthorization(r *http.Request) (Credential, error) {
 	}
 	c := Credential{
 		AccessKey: scope[0], Date: scope[1], Region: scope[2], Service: scope[3],
-		SignedHeaders: strings.Split(strings.ToLower(given["SignedHeaders"]), ";"), Signature: given["Signature"], At: at,
+		SignedHeaders: signed, Signature: given["Signature"], At: at,
 	}
-	return c, c.checkScope(scope[4])
+	return c, c.checkScope(scope[4], region)
 }
 
 // parameters reads `name=value, name=value`.
@@ -169,9 +181,9 @@ func isRegion(s string) bool {
 }
 
 // checkScope says in one text all that is wrong with the credential's scope.
-func (c Credential) checkScope(end string) error {
+func (c Credential) checkScope(end string, region func(string) bool) error {
 	var wrong strings.Builder
-	if !isRegion(c.Region) {
+	if !region(c.Region) {
 		wrong.WriteString("Credential should be scoped to a valid region, not '" + c.Region + "'. ")
 	}
 	if c.Service != service {

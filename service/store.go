@@ -162,8 +162,7 @@ type Store interface {
 	Remove(ctx context.Context, arn secrets.ARN) error
 	// Value returns the encrypted value of a version that the caller has seen in
 	// a record. It never changes, so it may come from memory, also when the
-	// version has been removed since; and the caller must not alter it. Errors:
-	// ErrNotFound.
+	// version has been removed since. Errors: ErrNotFound.
 	Value(ctx context.Context, arn secrets.ARN, versionID string) ([]byte, error)
 	// List returns up to l.N secrets of an account and region.
 	List(ctx context.Context, l Listing) ([]*Secret, error)

@@ -7,29 +7,9 @@ import (
 
 // matches reports whether s is what a pattern with * (any text, also none) and
 // ? (one character) means.
-func matches(pattern, s string) bool {
-	p, t := []rune(pattern), []rune(s)
-	star, mark := -1, 0 // the last * and where what it stands for ends
-	i, j := 0, 0
-	for j < len(t) {
-		switch {
-		case i < len(p) && p[i] == '*':
-			star, mark = i, j
-			i++
-		case i < len(p) && (p[i] == '?' || p[i] == t[j]):
-			i++
-			j++
-		case star >= 0:
-			mark++
-			i, j = star+1, mark
-		default:
-			return false
-		}
-	}
-	for i < len(p) && p[i] == '*' {
-		i++
-	}
-	return i == len(p)
+func matches(text, s string) bool {
+	p := compile(text, syntaxOf{wildcards: true})
+	return p.plain(s)
 }
 
 // onAction reports whether the statement is about one of Secrets Manager's

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // process is a running child. err is set when done is closed.
@@ -53,6 +54,21 @@ func (p *process) kill() {
 	}
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	<-p.done
+	// A server that is started again finds its shared memory in use as long as
+	// one of them has not ended.
+	for deadline := time.Now().Add(5 * time.Second); slices.ContainsFunc(family, alive) && time.Now().Before(deadline); {
+		time.Sleep(pollEvery)
+	}
+}
+
+// alive reports whether a process exists and has not ended.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	state := strings.TrimSpace(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	return !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
 }
 
 // pause freezes the child first, so that it cannot have more children.

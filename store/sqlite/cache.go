@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 	"sync"
@@ -89,7 +90,7 @@ func (c *cache) value(a secrets.ARN, versionID string, now int64) (sealed []byte
 	return sealed, known, keep
 }
 
-// seen returns an encrypted value that is in the cache, whatever the
+// seen returns a copy of an encrypted value that is in the cache, whatever the
 // clock says: the value of a version never changes. nil = it is not there.
 func (c *cache) seen(a secrets.ARN, versionID string) []byte {
 	c.mu.Lock()
@@ -98,7 +99,7 @@ func (c *cache) seen(a secrets.ARN, versionID string) []byte {
 	if e == nil || e.secret.ARN != a {
 		return nil
 	}
-	return e.values[versionID]
+	return bytes.Clone(e.values[versionID])
 }
 
 // entry returns what is in p, if the entries are true of now.

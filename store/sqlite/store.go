@@ -16,6 +16,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -209,7 +210,7 @@ func (s *Store) Value(ctx context.Context, a secrets.ARN, versionID string) ([]b
 	if sealed == nil {
 		return nil, service.ErrNotFound
 	}
-	return sealed, nil
+	return bytes.Clone(sealed), nil
 }
 
 func (s *Store) one(ctx context.Context, dest any, query string, args ...any) error {
