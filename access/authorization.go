@@ -67,7 +67,7 @@ func parseAuthorization(r *http.Request, region func(string) bool, dated func(at
 		return Credential{}, denied(missingToken, "Missing Authentication Token").
 			WithHint("sign the request: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and do not use --no-sign-request")
 	}
-	given, err := parameters(header, rest)
+	g, err := parameters(header, rest)
 	if err != nil {
 		return Credential{}, err
 	}
@@ -75,21 +75,21 @@ func parseAuthorization(r *http.Request, region func(string) bool, dated func(at
 	if date == "" {
 		date = r.Header.Get("Date")
 	}
-	if err := complete(header, given, date); err != nil {
+	if err := complete(header, g, date); err != nil {
 		return Credential{}, err
 	}
 	at, err := parseDate(date)
 	if err != nil {
 		return Credential{}, err
 	}
-	signed := strings.Split(strings.ToLower(given["SignedHeaders"]), ";")
+	signed := strings.Split(strings.ToLower(g.signedHeaders), ";")
 	if err := dated(at, signed); err != nil {
 		return Credential{}, err
 	}
 	if used != algorithm {
 		return Credential{}, denied(incompleteSignature, "Unsupported AWS 'algorithm': '%s' (only %s for now). ", used, algorithm)
 	}
-	scope := strings.Split(given["Credential"], "/")
+	scope := strings.Split(g.credential, "/")
 	if len(scope) != 5 {
 		return Credential{}, denied(incompleteSignature,
 			"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", withoutKey(scope)).
@@ -97,14 +97,16 @@ func parseAuthorization(r *http.Request, region func(string) bool, dated func(at
 	}
 	c := Credential{
 		AccessKey: scope[0], Date: scope[1], Region: scope[2], Service: scope[3],
-		SignedHeaders: signed, Signature: given["Signature"], At: at,
+		SignedHeaders: signed, Signature: g.signature, At: at,
 	}
 	return c, c.checkScope(scope[4], region)
 }
 
+// given are the parameters of the header that mean something.
+type given struct{ credential, signature, signedHeaders string }
+
 // parameters reads `name=value, name=value`.
-func parameters(header, list string) (map[string]string, error) {
-	given := map[string]string{}
+func parameters(header, list string) (g given, err error) {
 	for pair := range strings.SplitSeq(list, ",") {
 		pair = strings.TrimSpace(pair)
 		if pair == "" {
@@ -112,22 +114,29 @@ func parameters(header, list string) (map[string]string, error) {
 		}
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok {
-			return nil, denied(incompleteSignature,
+			return g, denied(incompleteSignature,
 				"Invalid key=value pair (missing equal-sign) in Authorization header (hashed with SHA-256 and encoded with Base64): '%s'.", hashed(header))
 		}
-		given[name] = value
+		switch name {
+		case "Credential":
+			g.credential = value
+		case "Signature":
+			g.signature = value
+		case "SignedHeaders":
+			g.signedHeaders = value
+		}
 	}
-	return given, nil
+	return g, nil
 }
 
 // complete says in one text all that the header lacks. AWS used to repeat the
 // header in it and now repeats a hash, so that a signature, or the password of
 // another scheme, can't be read in a log.
-func complete(header string, given map[string]string, date string) error {
+func complete(header string, g given, date string) error {
 	var lacks strings.Builder
-	for _, name := range []string{"Credential", "Signature", "SignedHeaders"} {
-		if given[name] == "" {
-			lacks.WriteString("Authorization header requires '" + name + "' parameter. ")
+	for _, p := range [...][2]string{{"Credential", g.credential}, {"Signature", g.signature}, {"SignedHeaders", g.signedHeaders}} {
+		if p[1] == "" {
+			lacks.WriteString("Authorization header requires '" + p[0] + "' parameter. ")
 		}
 	}
 	if date == "" {

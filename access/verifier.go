@@ -52,6 +52,10 @@ type VerifierConfig struct {
 // for Secrets Manager; many other services of AWS take 15.
 const maxSkew = 5 * time.Minute
 
+// maxSigned is the most headers that a signature may cover: several times what
+// any client signs, and few enough to look up one by one.
+const maxSigned = 64
+
 // maxSigningKeys is how many derived keys are remembered (about 200 bytes each).
 const maxSigningKeys = 4096
 
@@ -78,7 +82,7 @@ func NewVerifier(c VerifierConfig) *Verifier {
 	}
 	if len(c.Regions) > 0 {
 		regions := slices.Clone(c.Regions)
-		v.region = func(s string) bool { return isRegion(s) && slices.Contains(regions, s) }
+		v.region = func(s string) bool { return slices.Contains(regions, s) }
 	}
 	return v
 }
@@ -159,6 +163,9 @@ func checkCovered(r *http.Request, signed []string) error {
 	if !slices.Contains(signed, "host") {
 		return denied(invalidSignature, "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
 	}
+	if len(signed) > maxSigned {
+		return denied(invalidSignature, differs).WithHint("at most %d headers can be signed", maxSigned)
+	}
 	repeated := len(r.Header["Authorization"]) > 1 || len(r.Header["Date"]) > 1
 	unsigned := ""
 	for name, values := range r.Header {
@@ -190,7 +197,10 @@ func (v *Verifier) key(ctx context.Context, id string) (Key, error) {
 	}
 	k, err := v.keys.AccessKey(ctx, id)
 	if errors.Is(err, ErrNoKey) {
-		return Key{}, denied(unrecognizedClient, invalidToken).WithHint("access key %s does not exist or is disabled: pawl access list", id)
+		if len(id) > 32 {
+			id = "" // secrets are longer than ids; one may have been put in the id's place
+		}
+		return Key{}, denied(unrecognizedClient, invalidToken).WithHint("access key '%s' does not exist or is disabled: pawl access list", id)
 	}
 	if err == nil && (k.ID != id || k.Secret.IsEmpty()) {
 		// Whatever went wrong there: an empty secret is one that everybody knows.

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// condition is a Condition, read once.
-type condition struct {
+// clause is a Condition, read once.
+type clause struct {
 	op      Operator
 	key     key
 	negated bool
@@ -24,8 +24,8 @@ type condition struct {
 // prepareCondition reads a condition. Variables mean something in texts, ARNs
 // and booleans.
 // Source: IAM user guide, "IAM JSON policy elements: Condition operators".
-func prepareCondition(c Condition, variables bool) condition {
-	p := condition{op: c.Operator, key: keyOf(c.Key), negated: c.Operator.Negated()}
+func prepareCondition(c Condition, variables bool) clause {
+	p := clause{op: c.Operator, key: keyOf(c.Key), negated: c.Operator.Negated()}
 	name := strings.Replace(c.Operator.Name, "Not", "", 1)
 	switch operators[strings.ToLower(c.Operator.Name)].family {
 	case ofText:
@@ -58,7 +58,7 @@ func prepareCondition(c Condition, variables bool) condition {
 // allows. Where IAM's documentation leaves open what an unresolved variable, a
 // malformed value or a key with several values under an operator without set
 // means, an Allow is not given and a Deny stands.
-func (c *condition) holds(e *evaluation, deny bool) bool {
+func (c *clause) holds(e *evaluation, deny bool) bool {
 	values := e.values(c.key)
 	if c.test == nil { // Null
 		for _, missing := range c.null {
@@ -90,7 +90,7 @@ func (c *condition) holds(e *evaluation, deny bool) bool {
 }
 
 // holdsFor reports whether the condition is true of one value of the key.
-func (c *condition) holdsFor(e *evaluation, v string, deny bool) bool {
+func (c *clause) holdsFor(e *evaluation, v string, deny bool) bool {
 	matched, known := c.test(e, v)
 	if !c.negated {
 		return matched
@@ -196,12 +196,11 @@ func addressTest(values []string) func(*evaluation, string) (bool, bool) {
 		}
 		all = append(all, p)
 	}
-	return func(_ *evaluation, v string) (bool, bool) {
-		a, err := netip.ParseAddr(v)
-		if err != nil {
+	return func(e *evaluation, v string) (bool, bool) {
+		a, ok := e.addressOf(v)
+		if !ok {
 			return false, false
 		}
-		a = a.Unmap().WithZone("")
 		for _, p := range all {
 			if p.Contains(a) {
 				return true, true

@@ -1,5 +1,7 @@
 package policy
 
+import "strings"
+
 // Prepared is a document made ready to be evaluated, often and by many at once.
 type Prepared struct {
 	Document   Document
@@ -23,7 +25,7 @@ type Policies struct {
 	Session  []*Prepared // the session's; none = not limited, but for a FederatedUser
 	Resource *Prepared   // attached to the secret; nil = none
 
-	ResourceAccount string // whose the resource is; "" = the principal's, as for actions without resource
+	ResourceAccount string // whose the resource is; not asked for where an action has no resource
 }
 
 // Evaluate judges a request.
@@ -47,7 +49,7 @@ type Policies struct {
 // Source: IAM user guide, "Policy evaluation logic", "Cross-account policy
 // evaluation logic" and "AWS JSON policy elements: Principal".
 func Evaluate(p Policies, r Request) Verdict {
-	e := &evaluation{Request: &r, bounded: p.Boundary != nil}
+	e := &evaluation{Request: &r, action: strings.ToLower(r.Action), bounded: p.Boundary != nil}
 	if at := p.denies(e); at.Policy != NoPolicy {
 		return Verdict{Reason: explicit[at.Policy], Statement: at}
 	}
@@ -57,7 +59,7 @@ func Evaluate(p Policies, r Request) Verdict {
 	byIdentity = byIdentity || root
 	shared, how := resourceGrant(e, p.Resource)
 
-	own := p.ResourceAccount == "" || p.ResourceAccount == who.Account
+	own := r.Resource == "" || r.Resource == "*" || p.ResourceAccount == who.Account
 	switch {
 	case own && how == direct && !(who.Type == User && len(p.Session) > 0):
 		return Verdict{Allowed: true, Reason: AllowedByResource, Statement: shared}
@@ -142,14 +144,14 @@ type prepared struct {
 	*Statement
 	actions, resources []pattern // of Action or NotAction, Resource or NotResource
 	principals         named     // of Principal or NotPrincipal
-	conditions         []condition
+	conditions         []clause
 }
 
 func prepareStatement(s Statement, variables bool) prepared {
 	p := prepared{Statement: &s}
 	for _, list := range [][]string{s.Action, s.NotAction} {
 		for _, a := range list {
-			p.actions = append(p.actions, compile(a, syntaxOf{wildcards: true, fold: true}))
+			p.actions = append(p.actions, compile(strings.ToLower(a), syntaxOf{wildcards: true}))
 		}
 	}
 	for _, list := range [][]string{s.Resource, s.NotResource} {
@@ -191,7 +193,7 @@ func (s *prepared) concerns(e *evaluation, kind Kind) grant {
 func (s *prepared) applies(e *evaluation) bool {
 	acts := false
 	for i := range s.actions {
-		if s.actions[i].plain(e.Action) {
+		if s.actions[i].plain(e.action) {
 			acts = true
 			break
 		}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -24,8 +25,9 @@ type syntaxOf struct {
 // AWS keeps them within a segment of an ARN unless they end it, which for a
 // secret, whose ARN has six colons and none in its name, comes to the same.
 type pattern struct {
-	prefix string // what it starts with, literally; unused where fold is set
-	rest   []rune // what follows
+	prefix string   // what it starts with, literally; unused where fold is set
+	rest   []rune   // what follows
+	chunks []string // the texts between the *s of rest, where rest has but these
 	vars   []variable
 	fold   bool
 }
@@ -73,8 +75,24 @@ func compile(text string, s syntaxOf) pattern {
 			n++
 		}
 		p.prefix, p.rest = string(p.rest[:n]), p.rest[n:]
+		if !slices.Contains(p.rest, one) && !slices.Contains(p.rest, hole) {
+			p.chunks = chunksOf(p.rest)
+		}
 	}
 	return p
+}
+
+// chunksOf cuts a pattern at its *s.
+func chunksOf(rest []rune) []string {
+	var all []string
+	for {
+		i := slices.Index(rest, many)
+		if i < 0 {
+			return append(all, string(rest))
+		}
+		all = append(all, string(rest[:i]))
+		rest = rest[i+1:]
+	}
 }
 
 func variableOf(inner string) variable {
@@ -91,7 +109,22 @@ func (p *pattern) plain(s string) bool {
 	if !strings.HasPrefix(s, p.prefix) {
 		return false
 	}
-	return glob(p.rest, s[len(p.prefix):], p.fold)
+	s = s[len(p.prefix):]
+	switch last := len(p.chunks) - 1; {
+	case last < 0:
+		return glob(p.rest, s, p.fold)
+	case last == 0:
+		return s == p.chunks[0]
+	default: // The first is empty: rest starts with a *.
+		for _, c := range p.chunks[1:last] {
+			i := strings.Index(s, c)
+			if i < 0 {
+				return false
+			}
+			s = s[i+len(c):]
+		}
+		return strings.HasSuffix(s, p.chunks[last])
+	}
 }
 
 // match reports whether s matches; the value of a variable stands for itself,
@@ -101,7 +134,11 @@ func (p *pattern) match(e *evaluation, s string) (matched, known bool) {
 	if len(p.vars) == 0 {
 		return p.plain(s), true
 	}
-	// Not before the variables are known, so that known tells of them all.
+	if len(p.rest) == 1 && p.prefix == "" && !p.fold { // the most common form: ${key}
+		value, ok := p.vars[0].value(e)
+		return ok && value == s, ok
+	}
+	// All the variables are read even if the start differs: known is of them all.
 	var room [160]rune
 	full, next := room[:0], 0
 	for _, r := range p.rest {
@@ -109,14 +146,10 @@ func (p *pattern) match(e *evaluation, s string) (matched, known bool) {
 			full = append(full, r)
 			continue
 		}
-		v := &p.vars[next]
+		value, ok := p.vars[next].value(e)
 		next++
-		value, ok := e.single(v.key)
-		switch {
-		case !ok && !v.defaults:
+		if !ok {
 			return false, false
-		case !ok:
-			value = v.fallback
 		}
 		for _, r := range value {
 			if p.fold {
@@ -129,6 +162,14 @@ func (p *pattern) match(e *evaluation, s string) (matched, known bool) {
 		return false, true
 	}
 	return glob(full, s[len(p.prefix):], p.fold), true
+}
+
+// value returns what stands for the variable.
+func (v *variable) value(e *evaluation) (string, bool) {
+	if value, ok := e.single(v.key); ok {
+		return value, true
+	}
+	return v.fallback, v.defaults
 }
 
 // matchAny reports whether s matches one of the patterns, and if not, whether

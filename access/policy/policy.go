@@ -1,9 +1,10 @@
 // Package policy reads IAM policy documents and says what one means for a
 // secret. Parse reads the grammar that all policies share; ParseResource adds
-// what Secrets Manager asks of a policy attached to a secret. The result is
-// plain data, made for an evaluator to walk: every element is normalised, so
-// that one form of each is left (single texts become lists, operators get their
-// canonical names), and nothing that was written is lost.
+// what Secrets Manager asks of a policy attached to a secret, ParseIdentity what
+// IAM asks of one attached to a user, role or session. The result is plain data:
+// every element is normalised, so that one form of each is left (single texts
+// become lists, operators get their canonical names), and nothing that was
+// written is lost. Prepare makes it ready for Evaluate, which judges a request.
 //
 // Source: IAM user guide, "Grammar of the IAM JSON policy language" and the
 // pages on the policy elements.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -21,10 +22,13 @@ type Principal struct {
 	// Issuer is the ARN of the role that a session assumed, path included, or of
 	// the user who federated; "" for users and the root user.
 	Issuer   string
-	UserID   string            // aws:userid; "" = none
-	Username string            // aws:username; "" = none, as in sessions of roles
-	Tags     map[string]string // aws:PrincipalTag/…, of the user or role and of the session
+	UserID   string // aws:userid; "" = none
+	Username string // aws:username; "" = none, as in sessions of roles
+	Tags     []Tag  // aws:PrincipalTag/…, of the user or role and of the session; keys differ in more than case
 }
+
+// Tag is a tag of a principal.
+type Tag struct{ Key, Value string }
 
 // PrincipalType is a kind of principal, the value of aws:PrincipalType.
 type PrincipalType string
@@ -92,8 +96,22 @@ func keyOf(name string) key {
 // evaluation is a request being judged.
 type evaluation struct {
 	*Request
+	action  string    // in lower case
 	bounded bool      // the principal has a permissions boundary
 	value   [1]string // room for values
+
+	parsed  string // the address read last, and what it is
+	address netip.Addr
+	valid   bool
+}
+
+// addressOf reads an IP address, an IPv4 one in IPv6's form as IPv4.
+func (e *evaluation) addressOf(v string) (netip.Addr, bool) {
+	if v == "" || v != e.parsed {
+		a, err := netip.ParseAddr(v)
+		e.parsed, e.address, e.valid = v, a.Unmap().WithZone(""), err == nil
+	}
+	return e.address, e.valid
 }
 
 // values returns the values of a key, none if the request hasn't it. They are
@@ -141,12 +159,9 @@ func (e *evaluation) own(k key) (string, bool) {
 	case ofUsername:
 		v = p.Username
 	case ofTag:
-		if v, ok := p.Tags[k.name]; ok {
-			return v, true
-		}
-		for name, v := range p.Tags {
-			if strings.EqualFold(name, k.name) {
-				return v, true
+		for i := range p.Tags {
+			if strings.EqualFold(p.Tags[i].Key, k.name) {
+				return p.Tags[i].Value, true
 			}
 		}
 		return "", false
@@ -182,7 +197,7 @@ func namedIn(p *Principals) named {
 		switch parts := strings.Split(a, ":"); {
 		case account.MatchString(a):
 			n.accounts = append(n.accounts, a)
-		case len(parts) == 6 && parts[0] == "arn" && parts[2] == "iam" && parts[5] == "root":
+		case len(parts) == 6 && parts[0] == "arn" && parts[2] == "iam" && account.MatchString(parts[4]) && parts[5] == "root":
 			n.accounts = append(n.accounts, parts[4])
 		case a != "*":
 			n.arns = append(n.arns, a)

@@ -112,3 +112,19 @@ func TestWhatAPolicyOnASecretNeeds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestParseIdentity(t *testing.T) {
+	for _, c := range []struct{ statement, want string }{
+		{`{"Effect": "Allow", "Action": "*", "Resource": "*"}`, ""},
+		{`{"Effect": "Deny", "NotAction": "s3:*", "NotResource": "arn:aws:s3:::b"}`, ""},
+		{`{"Effect": "Allow", "Action": "*"}`, `Statement[1] has no Resource: write an ARN, or "*" for all`},
+		{`{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}`, "Statement[1] has a Principal: this policy is about whom it is attached to"},
+		{`{"Effect": "Deny", "NotPrincipal": {"AWS": "111122223333"}, "Action": "*", "Resource": "*"}`, "Statement[1] has a Principal: this policy is about whom it is attached to"},
+		{`{"Effect": "Maybe"}`, `Statement[1].Effect is "Maybe", neither Allow nor Deny`},
+	} {
+		d, err := ParseIdentity(document(allowAll, c.statement))
+		if got := fmt.Sprint(err); got != c.want && (c.want != "" || err != nil) || err == nil && len(d.Statements) != 2 {
+			t.Errorf("%s: %v, want %s", c.statement, err, c.want)
+		}
+	}
+}
