@@ -197,7 +197,6 @@ output "plain" {
 // TestTerraform applies, finds nothing to change, changes, and destroys, with a
 // password of a real PostgreSQL rotated by Pawl's own function in between.
 func TestTerraform(t *testing.T) {
-	t.Parallel()
 	tf := newTerraform(t)
 	db := database(t, servers.Postgres15, "terraform")
 	login := user(t, db, "terraform_app")

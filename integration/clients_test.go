@@ -103,7 +103,6 @@ func awsCLIs() (paths []string) {
 // TestAWSCommandLine: the commands that people type. The first command line in
 // PATH runs them all, further ones a few: each call costs most of a second.
 func TestAWSCommandLine(t *testing.T) {
-	t.Parallel()
 	found := awsCLIs()
 	if len(found) == 0 {
 		missing(t, "there is no AWS command line (aws) in PATH: run `make servers`", true)
