@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -79,6 +80,9 @@ func (a *app) serve(ctx context.Context, l net.Listener, out io.Writer) error {
 	if err := a.declareAndLog(ctx); err != nil {
 		return failed(err)
 	}
+	// Thousands of entries left as much garbage again as all that stays; the
+	// daemon will not need that room for a long time.
+	debug.FreeOSMemory()
 	sched := scheduler.New(scheduler.Config{
 		Runner: a.runner, Purge: a.svc.Purge, Follow: a.svc.Follow,
 		Workers: a.cfg.Scheduler.Workers, PerTarget: a.cfg.Scheduler.PerTarget,
