@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pawlhq/pawl/access/policy"
 	"github.com/pawlhq/pawl/secrets"
 )
 
@@ -23,9 +24,39 @@ type Principal struct {
 	ARN       string // arn:aws:iam::<account>:root, …:user/<name>, arn:aws:sts::<account>:assumed-role/<role>/<session>
 	AccessKey string // the key's id, never a secret
 
-	UserID      string            // aws:userid of policies; "" for Dev's
-	Tags        map[string]string // aws:PrincipalTag of policies; not to be changed
-	TokenIssued time.Time         // aws:TokenIssueTime of policies; zero for a long-term key
+	Type     policy.PrincipalType // aws:PrincipalType of policies
+	Issuer   string               // the ARN of the role that a session assumed; "" for users and the root user
+	UserID   string               // aws:userid; "" for Dev's
+	Username string               // aws:username; a user's name
+	Tags     []policy.Tag         // aws:PrincipalTag, of the user or role and of the session; not to be changed
+	// TokenIssued is aws:TokenIssueTime: when the session credentials were made;
+	// zero for a long-term key.
+	TokenIssued time.Time
+
+	Policies Policies
+}
+
+// Policies are all that are attached to a principal. They are not to be changed.
+type Policies struct {
+	Identity []*policy.Prepared
+	Boundary *policy.Prepared // nil = none
+	Session  []*policy.Prepared
+}
+
+// Decide judges what the principal wants to do to a resource of an account, with
+// attached, the policy on the resource, where it has one. resource and account
+// are empty for actions without one.
+func (p *Principal) Decide(action, resource, account string, attached *policy.Prepared, c policy.Context) policy.Verdict {
+	return policy.Evaluate(policy.Policies{
+		Identity: p.Policies.Identity, Boundary: p.Policies.Boundary, Session: p.Policies.Session,
+		Resource: attached, ResourceAccount: account,
+	}, policy.Request{
+		Action: action, Resource: resource, Context: c,
+		Principal: policy.Principal{
+			ARN: p.ARN, Account: p.Account, Type: p.Type, Issuer: p.Issuer,
+			UserID: p.UserID, Username: p.Username, Tags: p.Tags,
+		},
+	})
 }
 
 // Dev authenticates as `pawl serve --dev` does: everybody who sends well-formed
@@ -73,7 +104,7 @@ func (Dev) Authenticate(r *http.Request, _ []byte) (Principal, error) {
 		return Principal{}, denied(unrecognizedClient, invalidToken).
 			WithHint("any access key of letters, digits and _.- will do here: AWS_ACCESS_KEY_ID=dev AWS_SECRET_ACCESS_KEY=dev")
 	}
-	p := Principal{Account: DevAccount, Region: c.Region, AccessKey: c.AccessKey}
+	p := Principal{Account: DevAccount, Region: c.Region, AccessKey: c.AccessKey, Type: policy.RootUser}
 	if accountNumber.MatchString(c.AccessKey) {
 		p.Account = c.AccessKey
 	}

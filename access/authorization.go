@@ -54,13 +54,19 @@ type Credential struct {
 // Source: IAM user guide, "Elements of an AWS API request signature" and
 // "Troubleshoot Signature Version 4 signing for AWS API requests".
 func ParseAuthorization(r *http.Request) (Credential, error) {
-	return parseAuthorization(r, isRegion, func(time.Time, []string) error { return nil })
+	return parseAuthorization(r, ours{service, isRegion}, func(time.Time, []string) error { return nil })
 }
 
-// parseAuthorization is ParseAuthorization for the regions that region takes.
+// ours is what a credential may be scoped to.
+type ours struct {
+	service string
+	region  func(string) bool
+}
+
+// parseAuthorization is ParseAuthorization for another scope.
 // dated checks what AWS checks between the form of the date and the algorithm:
 // the request's age and which headers were signed.
-func parseAuthorization(r *http.Request, region func(string) bool, dated func(at time.Time, signed []string) error) (Credential, error) {
+func parseAuthorization(r *http.Request, scoped ours, dated func(at time.Time, signed []string) error) (Credential, error) {
 	header := r.Header.Get("Authorization")
 	used, rest, _ := strings.Cut(strings.TrimSpace(header), " ")
 	if !strings.HasPrefix(used, "AWS4-") {
@@ -99,7 +105,7 @@ func parseAuthorization(r *http.Request, region func(string) bool, dated func(at
 		AccessKey: scope[0], Date: scope[1], Region: scope[2], Service: scope[3],
 		SignedHeaders: signed, Signature: g.signature, At: at,
 	}
-	return c, c.checkScope(scope[4], region)
+	return c, c.checkScope(scope[4], scoped)
 }
 
 // given are the parameters of the header that mean something.
@@ -190,13 +196,13 @@ func isRegion(s string) bool {
 }
 
 // checkScope says in one text all that is wrong with the credential's scope.
-func (c Credential) checkScope(end string, region func(string) bool) error {
+func (c Credential) checkScope(end string, scoped ours) error {
 	var wrong strings.Builder
-	if !region(c.Region) {
+	if !scoped.region(c.Region) {
 		wrong.WriteString("Credential should be scoped to a valid region, not '" + c.Region + "'. ")
 	}
-	if c.Service != service {
-		wrong.WriteString("Credential should be scoped to correct service: '" + service + "'. ")
+	if c.Service != scoped.service {
+		wrong.WriteString("Credential should be scoped to correct service: '" + scoped.service + "'. ")
 	}
 	if end != terminator {
 		wrong.WriteString("Credential should be scoped with a valid terminator: '" + terminator + "', not '" + end + "'. ")

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pawlhq/pawl/access/policy"
 	"github.com/pawlhq/pawl/secrets"
 )
 
@@ -155,7 +156,7 @@ const sessionToken = "FwoGZXIvYXdzEXAMPLE=="
 func newKeys() *keys {
 	return &keys{known: map[string]Key{
 		exampleKey: {ID: exampleKey, Secret: secrets.NewPassword(exampleSecret), Principal: Principal{
-			Account: "123456789012", ARN: "arn:aws:iam::123456789012:user/ada", UserID: "AIDAEXAMPLE", Tags: map[string]string{"team": "db"},
+			Account: "123456789012", ARN: "arn:aws:iam::123456789012:user/ada", UserID: "AIDAEXAMPLE", Tags: []policy.Tag{{Key: "team", Value: "red"}},
 		}},
 		"ASIAEXAMPLE": {ID: "ASIAEXAMPLE", Secret: secrets.NewPassword("session-secret"), SessionToken: secrets.NewPassword(sessionToken), Expires: noon.Add(time.Hour),
 			Principal: Principal{Account: "123456789012", ARN: "arn:aws:sts::123456789012:assumed-role/app/web", TokenIssued: noon}},
@@ -165,7 +166,7 @@ func newKeys() *keys {
 	}}
 }
 
-func (k *keys) AccessKey(_ context.Context, id string) (Key, error) {
+func (k *keys) AccessKey(_ context.Context, id string, _ secrets.Password) (Key, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.asked++

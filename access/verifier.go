@@ -22,7 +22,11 @@ type Keys interface {
 	// error means that nobody can say. It is asked for every request and must be
 	// safe for concurrent use; what it returns decides that request, so that a
 	// revocation takes effect with the next one.
-	AccessKey(ctx context.Context, id string) (Key, error)
+	//
+	// token is the request's session token, "" if it has none: the key of a session
+	// may be nowhere but in it. A token that is not this key's must not be believed
+	// in anything.
+	AccessKey(ctx context.Context, id string, token secrets.Password) (Key, error)
 }
 
 // ErrNoKey is for an access key that does not exist or is disabled.
@@ -46,6 +50,8 @@ type VerifierConfig struct {
 	Now  func() time.Time // nil = time.Now
 	// Regions are the ones a credential may be scoped to; empty = all.
 	Regions []string
+	// Service is the one a credential must be scoped to; "" = secretsmanager.
+	Service string
 }
 
 // maxSkew is how far a request's clock and ours may be apart. It is 5 minutes
@@ -70,19 +76,22 @@ const (
 type Verifier struct {
 	keys    Keys
 	now     func() time.Time
-	region  func(string) bool
+	scoped  ours
 	derived signingKeys
 }
 
 // NewVerifier makes a Verifier.
 func NewVerifier(c VerifierConfig) *Verifier {
-	v := &Verifier{keys: c.Keys, now: c.Now, region: isRegion, derived: signingKeys{limit: maxSigningKeys}}
+	v := &Verifier{keys: c.Keys, now: c.Now, scoped: ours{service, isRegion}, derived: signingKeys{limit: maxSigningKeys}}
 	if v.now == nil {
 		v.now = time.Now
 	}
 	if len(c.Regions) > 0 {
 		regions := slices.Clone(c.Regions)
-		v.region = func(s string) bool { return slices.Contains(regions, s) }
+		v.scoped.region = func(s string) bool { return slices.Contains(regions, s) }
+	}
+	if c.Service != "" {
+		v.scoped.service = c.Service
 	}
 	return v
 }
@@ -116,7 +125,7 @@ func NewVerifier(c VerifierConfig) *Verifier {
 // when Keys failed. None of them holds a secret or a calculated signature.
 func (v *Verifier) Authenticate(r *http.Request, body []byte) (Principal, error) {
 	now := v.now().UTC()
-	c, err := parseAuthorization(r, v.region, func(at time.Time, signed []string) error {
+	c, err := parseAuthorization(r, v.scoped, func(at time.Time, signed []string) error {
 		if err := checkAge(at, now); err != nil {
 			return err
 		}
@@ -125,11 +134,12 @@ func (v *Verifier) Authenticate(r *http.Request, body []byte) (Principal, error)
 	if err != nil {
 		return Principal{}, err
 	}
-	k, err := v.key(r.Context(), c.AccessKey)
+	token := r.Header.Get("X-Amz-Security-Token")
+	k, err := v.key(r.Context(), c.AccessKey, token)
 	if err != nil {
 		return Principal{}, err
 	}
-	if err := k.checkToken(r.Header.Get("X-Amz-Security-Token"), now); err != nil {
+	if err := k.checkToken(token, now); err != nil {
 		return Principal{}, err
 	}
 	if err := v.checkSignature(r, body, c, k.Secret); err != nil {
@@ -191,11 +201,11 @@ func checkCovered(r *http.Request, signed []string) error {
 }
 
 // key looks an access key up.
-func (v *Verifier) key(ctx context.Context, id string) (Key, error) {
+func (v *Verifier) key(ctx context.Context, id, token string) (Key, error) {
 	if !isKeyID(id) {
 		return Key{}, denied(unrecognizedClient, invalidToken).WithHint("the access key id has characters that no key has")
 	}
-	k, err := v.keys.AccessKey(ctx, id)
+	k, err := v.keys.AccessKey(ctx, id, secrets.NewPassword(token))
 	if errors.Is(err, ErrNoKey) {
 		if len(id) > 32 {
 			id = "" // secrets are longer than ids; one may have been put in the id's place
@@ -250,9 +260,9 @@ func (v *Verifier) checkSignature(r *http.Request, body []byte, c Credential, se
 	scope := signingScope{c.AccessKey, c.Date, c.Region}
 	key, known := v.derived.get(scope, secret)
 	if !known {
-		key = signingKey(secret.Reveal(), c.Date, c.Region, service)
+		key = signingKey(secret.Reveal(), c.Date, c.Region, c.Service)
 	}
-	want := sign(key, stringToSign(c.At.Format(dateTime), c.Region, service, canonical))
+	want := sign(key, stringToSign(c.At.Format(dateTime), c.Region, c.Service, canonical))
 	if subtle.ConstantTimeCompare(want[:], []byte(c.Signature)) != 1 {
 		return denied(invalidSignature, differs).
 			WithHint("is the secret the one of access key %s? A proxy must pass Host and x-amz-* headers on unchanged", c.AccessKey)

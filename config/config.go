@@ -26,6 +26,7 @@ type Config struct {
 	Defaults   secrets.RotationRules
 	Scheduler  Scheduler
 	Server     Server
+	KMS        *KMS // nil = none
 	Superusers []secrets.Pairing
 	Secrets    []Secret // in the file's order, names unique
 }
@@ -42,11 +43,26 @@ type Store struct {
 	SQLite *SQLite
 }
 
-// SQLite is the embedded store: one database file and the file with the key
-// that its values are encrypted with. Both paths are absolute; the files need
-// not exist yet.
+// SQLite is the embedded store: one database file, and where the master key is.
+// Paths are absolute; the files need not exist yet.
 type SQLite struct {
-	Path, KeyFile string
+	Path string
+	MasterKey
+}
+
+// MasterKey says where the key is that everything else is encrypted with, as the
+// text of a key file. Exactly one field is set.
+type MasterKey struct {
+	KeyFile       string   // absolute path
+	KeyEnv        string   // name of an environment variable
+	KeyCredential string   // name of a systemd credential: a file in $CREDENTIALS_DIRECTORY
+	KeyCommand    []string // program and arguments, whose output it is
+}
+
+// KMS is AWS KMS for the keys that secrets name and Pawl does not have itself.
+type KMS struct {
+	Region   string // "" = that of the secret
+	Endpoint string // "" = AWS's
 }
 
 // Scheduler holds the limits of the daemon's work.
@@ -68,7 +84,24 @@ const (
 
 // Server is the HTTP listener, of the API and the health check.
 type Server struct {
-	Listen string // host:port with a loopback host; "" = none
+	Listen string // host:port; "" = none
+	// TLS is required for an address that is not of the loopback interface,
+	// unless Insecure.
+	TLS      *TLS
+	Insecure bool
+	// RateLimits is what the quotas of each principal are times AWS's; 0 = no
+	// limits.
+	RateLimits float64
+}
+
+// TLS are the files of a listener, absolute. They are read again when they
+// change.
+type TLS struct {
+	CertFile, KeyFile string
+	// ClientCAFile, where set, are the authorities of client certificates;
+	// without RequireClient a client may also come without one.
+	ClientCAFile  string
+	RequireClient bool
 }
 
 // Secret is one entry of the file: a secret whose rotation the file declares.

@@ -71,7 +71,7 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		Path:    filepath.Join(dir, "pawl.yaml"),
 		Account: "123456789012", Region: "us-east-1",
-		Store: Store{SQLite: &SQLite{Path: filepath.Join(dir, "pawl.db"), KeyFile: filepath.Join(dir, "pawl.key")}},
+		Store: Store{SQLite: &SQLite{Path: filepath.Join(dir, "pawl.db"), MasterKey: MasterKey{KeyFile: filepath.Join(dir, "pawl.key")}}},
 		Defaults: secrets.RotationRules{
 			Strategy: secrets.SingleUser,
 		},
@@ -210,7 +210,7 @@ func TestNumbersAsNames(t *testing.T) {
 func TestTemplate(t *testing.T) {
 	c := mustLoad(t, string(Template()))
 	dir := filepath.Dir(c.Path)
-	if want := (SQLite{filepath.Join(dir, DefaultDatabase), filepath.Join(dir, DefaultKeyFile)}); *c.Store.SQLite != want {
+	if want := (SQLite{Path: filepath.Join(dir, DefaultDatabase), MasterKey: MasterKey{KeyFile: filepath.Join(dir, DefaultKeyFile)}}); !reflect.DeepEqual(*c.Store.SQLite, want) {
 		t.Errorf("store %+v", *c.Store.SQLite)
 	}
 	if len(c.Secrets)+len(c.Superusers) > 0 || c.Server.Listen != "" {

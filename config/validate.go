@@ -107,8 +107,8 @@ func (c *checker) store(s *storeYAML) Store {
 		return Store{}
 	}
 	q := &SQLite{
-		Path:    c.path("store.sqlite.path", s.SQLite.Path),
-		KeyFile: c.path("store.sqlite.key_file", s.SQLite.KeyFile),
+		Path:      c.path("store.sqlite.path", s.SQLite.Path),
+		MasterKey: MasterKey{KeyFile: c.path("store.sqlite.key_file", s.SQLite.KeyFile)},
 	}
 	if q.Path != "" && q.Path == q.KeyFile {
 		c.add("store.sqlite.key_file", "is the same file as path; give the key a file of its own")

@@ -22,8 +22,13 @@ import (
 // open is a Sealer that does not seal.
 type open struct{}
 
-func (open) Seal(_, _ string, v secrets.Value) ([]byte, error) { return v.Reveal(), nil }
-func (open) Open(_, _ string, b []byte) (secrets.Value, error) { return secrets.Text(string(b)), nil }
+func (open) Check(context.Context, string, string) error { return nil }
+func (open) Seal(_ context.Context, _, _, _ string, v secrets.Value) ([]byte, error) {
+	return v.Reveal(), nil
+}
+func (open) Open(_ context.Context, _, _ string, b []byte) (secrets.Value, error) {
+	return secrets.Text(string(b)), nil
+}
 
 // servers are the database servers of a test, by host name.
 type servers struct {

@@ -65,7 +65,7 @@ func TestBatchGetSecretValue(t *testing.T) {
 	}
 	// A value that does not open is one secret's misfortune.
 	h.change("b", func(sec *service.Secret) { sec.Description = "x" })
-	other, err := h.keys.Seal(arns[0], tok("v2"), secrets.Text("x"))
+	other, err := h.keys.Seal(t.Context(), "", arns[0], tok("v2"), secrets.Text("x"))
 	if err != nil {
 		t.Fatal(err)
 	}

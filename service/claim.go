@@ -22,6 +22,7 @@ type Claim struct {
 	mu      sync.Mutex
 	release func() // nil once released
 	seen    places
+	key     string           // that new values are encrypted under
 	fresh   secrets.Versions // as read at the claim, until somebody asked for them
 }
 
@@ -64,7 +65,7 @@ func (s *Service) Claim(ctx context.Context, id string) (*Claim, error) {
 	}
 	c := &Claim{
 		s: s, arn: sec.ARN, release: release,
-		rotation: s.effective(*s.rotationOf(sec)), seen: placesOf(sec.Versions), fresh: sec.Versions,
+		rotation: s.effective(*s.rotationOf(sec)), seen: placesOf(sec.Versions), key: sec.KMSKeyID, fresh: sec.Versions,
 	}
 	c.rotation.Paused = sec.Rotation != nil && onHold(sec)
 	return c, nil
@@ -171,7 +172,10 @@ func (c *Claim) PutPending(ctx context.Context, id string, v secrets.Value) (str
 		}
 		id = made
 	}
-	values, err := c.s.seal(c.arn, id, v)
+	c.mu.Lock()
+	key := c.key
+	c.mu.Unlock()
+	values, err := c.s.seal(ctx, key, c.arn, id, v)
 	if err != nil {
 		return "", err
 	}
@@ -288,7 +292,7 @@ func (c *Claim) read(ctx context.Context) (*Secret, error) {
 func (c *Claim) saw(sec *Secret) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen, c.fresh = placesOf(sec.Versions), nil
+	c.seen, c.key, c.fresh = placesOf(sec.Versions), sec.KMSKeyID, nil
 }
 
 func (c *Claim) held() error {

@@ -104,7 +104,7 @@ func (s *Service) create(ctx context.Context, in CreateSecretInput, v secrets.Va
 		if err := s.addVersion(sec, in.ClientRequestToken, nil, false); err != nil {
 			return nil, err
 		}
-		if values, err = s.seal(arn, in.ClientRequestToken, v); err != nil {
+		if values, err = s.seal(ctx, in.KmsKeyID, arn, in.ClientRequestToken, v); err != nil {
 			return nil, err
 		}
 		sec.ValueChanged = now

@@ -196,7 +196,7 @@ func (h *house) plain(t fatal, arn secrets.ARN, id string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := h.keys.Open(arn.String(), id, sealed)
+	v, err := h.keys.Open(context.Background(), arn.String(), id, sealed)
 	if err != nil {
 		t.Fatal(err)
 	}

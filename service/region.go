@@ -171,7 +171,7 @@ func (here sameStore) seal(ctx context.Context, of snapshot, rec *Secret) (Seale
 		if err != nil {
 			return nil, err
 		}
-		sealed, err := here.s.seal(of.replica(), id, v)
+		sealed, err := here.s.seal(ctx, of.key, of.replica(), id, v)
 		if err != nil {
 			return nil, err
 		}

@@ -62,6 +62,9 @@ type Caller struct {
 	// tidies up every label it sees (Terraform does) never meets one it can't
 	// remove.
 	Own bool
+	// Guard is asked what the caller may do; nil = everything, as for Pawl itself
+	// and for whoever can read the store anyway.
+	Guard Guard `json:"-"`
 }
 
 // As returns the Service as c sees it. It costs nothing to speak of.
@@ -151,9 +154,22 @@ func (s *core) rules() policy {
 // now is the time in UTC, in the milliseconds that AWS's dates have.
 func (s *core) now() time.Time { return s.clock().UTC().Truncate(time.Millisecond) }
 
-// find returns the secret that a SecretId means. One whose recovery window is
-// over has ended, whether or not it was purged yet.
+// find returns the secret that a SecretId means, if the caller may do to it what
+// he is about to. It is how operations come to a secret that a request names.
 func (s *Service) find(ctx context.Context, secretID string) (*Secret, error) {
+	sec, err := s.seek(ctx, secretID)
+	if err != nil && secrets.CodeOf(err) != resourceNotFound {
+		return nil, err
+	}
+	if denied := s.allowed(sec, secretID); denied != nil {
+		return nil, denied
+	}
+	return sec, err
+}
+
+// seek is find for whoever may know. A secret whose recovery window is over has
+// ended, whether or not it was purged yet.
+func (s *Service) seek(ctx context.Context, secretID string) (*Secret, error) {
 	id, err := secrets.ParseID(secretID)
 	if err != nil {
 		return nil, err
@@ -247,9 +263,9 @@ func (s *Service) updateAlive(ctx context.Context, arn secrets.ARN, change func(
 	})
 }
 
-// seal encrypts a value for a version.
-func (s *Service) seal(arn secrets.ARN, versionID string, v secrets.Value) (Sealed, error) {
-	b, err := s.sealer.Seal(arn.String(), versionID, v)
+// seal encrypts a value for a version, under the key that a KmsKeyId names.
+func (s *Service) seal(ctx context.Context, key string, arn secrets.ARN, versionID string, v secrets.Value) (Sealed, error) {
+	b, err := s.sealer.Seal(ctx, key, arn.String(), versionID, v)
 	if err != nil {
 		return nil, secrets.At(err, arn.Name, "", "")
 	}
@@ -262,7 +278,7 @@ func (s *Service) open(ctx context.Context, arn secrets.ARN, versionID string) (
 	if err != nil {
 		return secrets.Value{}, err
 	}
-	v, err := s.sealer.Open(arn.String(), versionID, b)
+	v, err := s.sealer.Open(ctx, arn.String(), versionID, b)
 	return v, secrets.At(err, arn.Name, "", "")
 }
 

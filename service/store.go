@@ -209,8 +209,14 @@ type Daemon interface {
 // Sealer encrypts values. What it returns opens only for the same ARN and
 // version id.
 type Sealer interface {
-	Seal(arn, versionID string, v secrets.Value) ([]byte, error)
-	// Open decrypts. A wrong key or altered bytes give an error of kind Invalid
-	// with Code DecryptionFailure.
-	Open(arn, versionID string, sealed []byte) (secrets.Value, error)
+	// Seal encrypts under the key that a KmsKeyId names, "" for the default one.
+	// Errors: as Check; Code EncryptionFailure for a key that is disabled.
+	Seal(ctx context.Context, key, arn, versionID string, v secrets.Value) ([]byte, error)
+	// Open decrypts, whatever key it takes. A key that is gone or disabled and
+	// altered bytes give an error of kind Invalid with Code DecryptionFailure.
+	Open(ctx context.Context, arn, versionID string, sealed []byte) (secrets.Value, error)
+	// Check makes sure that values of a secret can be encrypted under a key, and
+	// decrypted again. Errors: Code InvalidParameterException for a key that
+	// there is not, AccessDeniedException for one that may not be used.
+	Check(ctx context.Context, key, arn string) error
 }

@@ -54,7 +54,7 @@ func (s *Service) UpdateSecret(ctx context.Context, in UpdateSecretInput) (*Upda
 		if err := s.mayUseKey(sec, sec.KMSKeyID); err != nil {
 			return nil, err
 		}
-		if values, err = s.seal(arn, in.ClientRequestToken, v); err != nil {
+		if values, err = s.seal(ctx, sec.KMSKeyID, arn, in.ClientRequestToken, v); err != nil {
 			return nil, err
 		}
 	}

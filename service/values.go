@@ -248,7 +248,7 @@ func (s *Service) PutSecretValue(ctx context.Context, in PutSecretValueInput) (*
 	if err := s.mayUseKey(sec, sec.KMSKeyID); err != nil {
 		return nil, err
 	}
-	values, err := s.seal(sec.ARN, in.ClientRequestToken, v)
+	values, err := s.seal(ctx, sec.KMSKeyID, sec.ARN, in.ClientRequestToken, v)
 	if err != nil {
 		return nil, err
 	}

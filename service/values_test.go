@@ -138,7 +138,7 @@ func TestADamagedValue(t *testing.T) {
 	h.create("s", "x")
 	sec := h.record("s")
 	// A value that was sealed for another version does not open here.
-	other, err := h.keys.Seal(sec.ARN.String(), tok("other"), secrets.Text("x"))
+	other, err := h.keys.Seal(t.Context(), "", sec.ARN.String(), tok("other"), secrets.Text("x"))
 	if err != nil {
 		t.Fatal(err)
 	}

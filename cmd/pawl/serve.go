@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"syscall"
@@ -138,8 +139,8 @@ func (a *app) reload(ctx context.Context, sched *scheduler.Scheduler) {
 		a.log.Error("the configuration was not read again; the old one stays", "error", err)
 		return
 	}
-	if *cfg.Store.SQLite != *a.cfg.Store.SQLite {
-		a.log.Error("the configuration was not read again; the old one stays", "error", "store: can't change while the daemon runs; restart it")
+	if !reflect.DeepEqual(cfg.Store, a.cfg.Store) || !reflect.DeepEqual(cfg.KMS, a.cfg.KMS) {
+		a.log.Error("the configuration was not read again; the old one stays", "error", "store: and aws_kms: can't change while the daemon runs; restart it")
 		return
 	}
 	if cfg.Account != a.cfg.Account || cfg.Region != a.cfg.Region {
@@ -157,7 +158,7 @@ func (a *app) reload(ctx context.Context, sched *scheduler.Scheduler) {
 	}
 	a.steps.pair(cfg)
 	sched.Reconfigure(cfg.Scheduler.Workers, cfg.Scheduler.PerTarget)
-	if cfg.Server != old.Server {
+	if !reflect.DeepEqual(cfg.Server, old.Server) {
 		a.log.Warn("server: changed; it takes effect at the next start")
 	}
 	a.log.Info("configuration read again", "config", cfg.Path, "declared", len(cfg.Secrets))

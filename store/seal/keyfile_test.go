@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -134,11 +135,11 @@ func TestSeveralKeys(t *testing.T) {
 	}
 	old, young := bytes.Repeat([]byte{1}, keyLen), bytes.Repeat([]byte{2}, keyLen)
 	before, after := load("before", old), load("after", young, old)
-	sealed, err := before.Seal("arn", "id", secrets.Text("x"))
+	sealed, err := before.Seal(context.Background(), "", "arn", "id", secrets.Text("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := after.Open("arn", "id", sealed); err != nil || !got.Equal(secrets.Text("x")) {
+	if got, err := after.Open(context.Background(), "arn", "id", sealed); err != nil || !got.Equal(secrets.Text("x")) {
 		t.Fatalf("the old key does not open any more: %v", err)
 	}
 	if after.KeyID() != idOf(young).String() {

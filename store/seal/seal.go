@@ -65,7 +65,7 @@ func (k *Keyring) KeyID() string { return k.keys[0].id.String() }
 
 // Seal encrypts a value so that it opens only for the same ARN and version id.
 // A value's length shows in what it returns. Errors: Invalid if there is no value.
-func (k *Keyring) Seal(arn, versionID string, v secrets.Value) ([]byte, error) {
+func (k *Keyring) Seal(_ context.Context, key, arn, versionID string, v secrets.Value) ([]byte, error) {
 	if v.IsZero() {
 		return nil, secrets.Errorf(secrets.Invalid, "version %s of %s has no value to encrypt", versionID, arn)
 	}
@@ -87,7 +87,7 @@ func (k *Keyring) Seal(arn, versionID string, v secrets.Value) ([]byte, error) {
 // Open decrypts what Seal made for this ARN and version id. Whatever stands in
 // the way is Invalid with Code DecryptionFailure: a key that the file does not
 // have, altered bytes, a value that belongs to another secret or version.
-func (k *Keyring) Open(arn, versionID string, sealed []byte) (secrets.Value, error) {
+func (k *Keyring) Open(_ context.Context, arn, versionID string, sealed []byte) (secrets.Value, error) {
 	switch {
 	case len(sealed) > 0 && sealed[0] != format1:
 		return secrets.Value{}, failure("version %s of %s is sealed in format %d, which this Pawl does not know", versionID, arn, sealed[0]).
@@ -116,6 +116,9 @@ func (k *Keyring) Open(arn, versionID string, sealed []byte) (secrets.Value, err
 	return secrets.Owned(plain, typ == typeBinary), nil
 }
 
+// Check accepts every key.
+func (k *Keyring) Check(context.Context, string, string) error { return nil }
+
 // Memory is a store's small durable memory.
 type Memory interface {
 	// Remember keeps value under name unless something is kept there already,
@@ -134,7 +137,7 @@ const (
 // Call it right after opening a store, before anything is written with a wrong
 // key. Errors: Invalid with Code DecryptionFailure, and those of m.
 func (k *Keyring) Verify(ctx context.Context, m Memory) error {
-	canary, err := k.Seal(canaryARN, canaryName, secrets.Text("canary"))
+	canary, err := k.Seal(ctx, "", canaryARN, canaryName, secrets.Text("canary"))
 	if err != nil {
 		return err
 	}
@@ -142,7 +145,7 @@ func (k *Keyring) Verify(ctx context.Context, m Memory) error {
 	if err != nil {
 		return err
 	}
-	if _, err := k.Open(canaryARN, canaryName, kept); err != nil {
+	if _, err := k.Open(ctx, canaryARN, canaryName, kept); err != nil {
 		if len(kept) >= headLen && kept[0] == format1 {
 			return failure("the key file %s does not belong to this store: it has %s, and the store was made with key %x",
 				k.path, k.ids(), kept[1:1+idLen]).

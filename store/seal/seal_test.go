@@ -48,11 +48,11 @@ func TestRoundTrip(t *testing.T) {
 	k := newKeyring(t)
 	rapid.Check(t, func(t *rapid.T) {
 		v, arn, id := drawValue(t), rapid.String().Draw(t, "arn"), rapid.String().Draw(t, "id")
-		sealed, err := k.Seal(arn, id, v)
+		sealed, err := k.Seal(context.Background(), "", arn, id, v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := k.Open(arn, id, sealed)
+		got, err := k.Open(context.Background(), arn, id, sealed)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,11 +68,11 @@ func TestRoundTrip(t *testing.T) {
 func TestLargestValue(t *testing.T) {
 	k := newKeyring(t)
 	v := secrets.Binary(bytes.Repeat([]byte{0xff}, secrets.MaxValueBytes))
-	sealed, err := k.Seal("a", "b", v)
+	sealed, err := k.Seal(context.Background(), "", "a", "b", v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := k.Open("a", "b", sealed); err != nil || !got.Equal(v) {
+	if got, err := k.Open(context.Background(), "a", "b", sealed); err != nil || !got.Equal(v) {
 		t.Fatalf("the largest value did not come back: %v", err)
 	}
 }
@@ -80,7 +80,7 @@ func TestLargestValue(t *testing.T) {
 func TestEveryFlippedBitIsNoticed(t *testing.T) {
 	k := newKeyring(t)
 	for _, v := range []secrets.Value{secrets.Text("correct horse battery staple"), secrets.Binary(nil)} {
-		sealed, err := k.Seal("arn", "id", v)
+		sealed, err := k.Seal(context.Background(), "", "arn", "id", v)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,15 +88,15 @@ func TestEveryFlippedBitIsNoticed(t *testing.T) {
 			for bit := range 8 {
 				bad := bytes.Clone(sealed)
 				bad[i] ^= 1 << bit
-				_, err := k.Open("arn", "id", bad)
+				_, err := k.Open(context.Background(), "arn", "id", bad)
 				wantFailure(t, err)
 			}
 		}
 		for n := range sealed {
-			_, err := k.Open("arn", "id", sealed[:n])
+			_, err := k.Open(context.Background(), "arn", "id", sealed[:n])
 			wantFailure(t, err)
 		}
-		_, err = k.Open("arn", "id", append(bytes.Clone(sealed), 0))
+		_, err = k.Open(context.Background(), "arn", "id", append(bytes.Clone(sealed), 0))
 		wantFailure(t, err)
 	}
 }
@@ -108,11 +108,11 @@ func TestOpensOnlyWhereItWasSealed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		arn, id := part.Draw(t, "arn"), part.Draw(t, "id")
 		arn2, id2 := part.Draw(t, "other arn"), part.Draw(t, "other id")
-		sealed, err := k.Seal(arn, id, drawValue(t))
+		sealed, err := k.Seal(context.Background(), "", arn, id, drawValue(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = k.Open(arn2, id2, sealed)
+		_, err = k.Open(context.Background(), arn2, id2, sealed)
 		if arn == arn2 && id == id2 {
 			if err != nil {
 				t.Fatal(err)
@@ -144,7 +144,7 @@ func TestPlainTextNeverShows(t *testing.T) {
 		plain := rapid.SliceOfN(rapid.Byte(), 8, 200).Draw(t, "value")
 		seen := map[string]bool{}
 		for range 2 {
-			sealed, err := k.Seal("arn", "id", secrets.Binary(plain))
+			sealed, err := k.Seal(context.Background(), "", "arn", "id", secrets.Binary(plain))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,18 +162,18 @@ func TestPlainTextNeverShows(t *testing.T) {
 }
 
 func TestNoValueIsRefused(t *testing.T) {
-	if _, err := newKeyring(t).Seal("arn", "id", secrets.Value{}); secrets.KindOf(err) != secrets.Invalid {
+	if _, err := newKeyring(t).Seal(context.Background(), "", "arn", "id", secrets.Value{}); secrets.KindOf(err) != secrets.Invalid {
 		t.Fatalf("error %v is not Invalid", err)
 	}
 }
 
 func TestAnotherKeyIsNamed(t *testing.T) {
 	a, b := newKeyring(t), newKeyring(t)
-	sealed, err := a.Seal("arn", "id", secrets.Text("x"))
+	sealed, err := a.Seal(context.Background(), "", "arn", "id", secrets.Text("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = b.Open("arn", "id", sealed)
+	_, err = b.Open(context.Background(), "arn", "id", sealed)
 	wantFailure(t, err)
 	for _, want := range []string{a.KeyID(), b.KeyID(), b.path, "key_file"} {
 		if !strings.Contains(err.Error(), want) {
@@ -231,11 +231,11 @@ func BenchmarkSealOpen(b *testing.B) {
 	}
 	v := secrets.Text(strings.Repeat("x", 300))
 	for b.Loop() {
-		sealed, err := k.Seal("arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf", "id", v)
+		sealed, err := k.Seal(context.Background(), "", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf", "id", v)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := k.Open("arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf", "id", sealed); err != nil {
+		if _, err := k.Open(context.Background(), "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf", "id", sealed); err != nil {
 			b.Fatal(err)
 		}
 	}
