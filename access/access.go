@@ -7,6 +7,7 @@
 package access
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"regexp"
@@ -46,7 +47,7 @@ type Policies struct {
 // Decide judges what the principal wants to do to a resource of an account, with
 // attached, the policy on the resource, where it has one. resource and account
 // are empty for actions without one.
-func (p *Principal) Decide(action, resource, account string, attached *policy.Prepared, c policy.Context) policy.Verdict {
+func (p *Principal) Decide(action, resource, account string, attached *policy.Prepared, c policy.Keys) policy.Verdict {
 	return policy.Evaluate(policy.Policies{
 		Identity: p.Policies.Identity, Boundary: p.Policies.Boundary, Session: p.Policies.Session,
 		Resource: attached, ResourceAccount: account,
@@ -65,7 +66,9 @@ func (p *Principal) Decide(action, resource, account string, attached *policy.Pr
 // secret will do. It must only ever listen on the loopback interface, and it takes only
 // requests that were sent to a loopback name: a web page that had its own name
 // point here could read every secret otherwise (DNS rebinding).
-type Dev struct{}
+type Dev struct {
+	Service string // the one a credential must be scoped to; "" = secretsmanager
+}
 
 // DevAccount is the account of everybody whose access key is not itself the
 // number of an account.
@@ -91,12 +94,12 @@ func isKeyID(s string) bool {
 // that account. The body is not looked at. Errors: those of ParseAuthorization,
 // and UnrecognizedClientException for a key id that no key can have and for a
 // Host that is no loopback name.
-func (Dev) Authenticate(r *http.Request, _ []byte) (Principal, error) {
+func (d Dev) Authenticate(r *http.Request, _ []byte) (Principal, error) {
 	if !loopback(r.Host) {
 		return Principal{}, denied(unrecognizedClient, "A development server takes requests to localhost only, not to '%s'.", r.Host).
 			WithHint("use the address that pawl serve --dev printed")
 	}
-	c, err := ParseAuthorization(r)
+	c, err := parseAuthorization(r, ours{cmp.Or(d.Service, service), isRegion}, func(time.Time, []string) error { return nil })
 	if err != nil {
 		return Principal{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pawlhq/pawl/access/policy"
 	"github.com/pawlhq/pawl/secrets"
 )
 
@@ -127,11 +128,11 @@ func TestDev(t *testing.T) {
 		key, region string
 		want        Principal
 	}{
-		{"test", "eu-west-1", Principal{Account: "123456789012", Region: "eu-west-1", ARN: "arn:aws:iam::123456789012:root", AccessKey: "test"}},
-		{"AKIDEXAMPLE", "us-gov-west-1", Principal{Account: "123456789012", Region: "us-gov-west-1", ARN: "arn:aws-us-gov:iam::123456789012:root", AccessKey: "AKIDEXAMPLE"}},
-		{"000000000000", "cn-north-1", Principal{Account: "000000000000", Region: "cn-north-1", ARN: "arn:aws-cn:iam::000000000000:root", AccessKey: "000000000000"}},
-		{"12345678901", "us-east-1", Principal{Account: "123456789012", Region: "us-east-1", ARN: "arn:aws:iam::123456789012:root", AccessKey: "12345678901"}},
-		{"1234567890123", "us-east-1", Principal{Account: "123456789012", Region: "us-east-1", ARN: "arn:aws:iam::123456789012:root", AccessKey: "1234567890123"}},
+		{"test", "eu-west-1", Principal{Account: "123456789012", Region: "eu-west-1", ARN: "arn:aws:iam::123456789012:root", AccessKey: "test", Type: policy.RootUser}},
+		{"AKIDEXAMPLE", "us-gov-west-1", Principal{Account: "123456789012", Region: "us-gov-west-1", ARN: "arn:aws-us-gov:iam::123456789012:root", AccessKey: "AKIDEXAMPLE", Type: policy.RootUser}},
+		{"000000000000", "cn-north-1", Principal{Account: "000000000000", Region: "cn-north-1", ARN: "arn:aws-cn:iam::000000000000:root", AccessKey: "000000000000", Type: policy.RootUser}},
+		{"12345678901", "us-east-1", Principal{Account: "123456789012", Region: "us-east-1", ARN: "arn:aws:iam::123456789012:root", AccessKey: "12345678901", Type: policy.RootUser}},
+		{"1234567890123", "us-east-1", Principal{Account: "123456789012", Region: "us-east-1", ARN: "arn:aws:iam::123456789012:root", AccessKey: "1234567890123", Type: policy.RootUser}},
 	} {
 		// A day long gone: dev does not look at the clock.
 		r := request(header(c.key+"/20130609/"+c.region+"/secretsmanager/aws4_request"), "20130609T095204Z", "")

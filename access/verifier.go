@@ -29,6 +29,13 @@ type Keys interface {
 	AccessKey(ctx context.Context, id string, token secrets.Password) (Key, error)
 }
 
+// UseNoter is a Keys that keeps when its keys were last used.
+type UseNoter interface {
+	// Used says that a request with this key's signature was verified just now. It
+	// must not block.
+	Used(id string)
+}
+
 // ErrNoKey is for an access key that does not exist or is disabled.
 var ErrNoKey = errors.New("no such access key, or it is disabled")
 
@@ -75,6 +82,7 @@ const (
 // Verifier authenticates by Signature Version 4. It is safe for concurrent use.
 type Verifier struct {
 	keys    Keys
+	uses    UseNoter // nil = nobody keeps them
 	now     func() time.Time
 	scoped  ours
 	derived signingKeys
@@ -83,6 +91,7 @@ type Verifier struct {
 // NewVerifier makes a Verifier.
 func NewVerifier(c VerifierConfig) *Verifier {
 	v := &Verifier{keys: c.Keys, now: c.Now, scoped: ours{service, isRegion}, derived: signingKeys{limit: maxSigningKeys}}
+	v.uses, _ = c.Keys.(UseNoter)
 	if v.now == nil {
 		v.now = time.Now
 	}
@@ -144,6 +153,9 @@ func (v *Verifier) Authenticate(r *http.Request, body []byte) (Principal, error)
 	}
 	if err := v.checkSignature(r, body, c, k.Secret); err != nil {
 		return Principal{}, err
+	}
+	if v.uses != nil {
+		v.uses.Used(k.ID)
 	}
 	p := k.Principal
 	p.Region, p.AccessKey = c.Region, k.ID

@@ -39,6 +39,9 @@ const (
 	// maxAnswer bounds an answer, in bytes: twenty values of 65,536 characters in
 	// escapes, and room.
 	maxAnswer = 16 << 20
+	// wantsTLS is how Go's server begins its answer to plain HTTP where it speaks
+	// TLS.
+	wantsTLS = "Client sent an HTTP request to an HTTPS server"
 	// tries is how often a request is sent at most.
 	tries = 4
 )
@@ -169,6 +172,10 @@ func (c *Client) send(ctx context.Context, op operation, body []byte) ([]byte, e
 	}
 	if err != nil {
 		return nil, c.broken(ctx, err, op.once && left.Load())
+	}
+	if resp.StatusCode == http.StatusBadRequest && bytes.HasPrefix(answer, []byte(wantsTLS)) {
+		return nil, &secrets.Error{Kind: secrets.Invalid, Server: c.server, Err: errors.New("it speaks TLS, and was sent plain HTTP"),
+			Hint: "write the endpoint with https://"}
 	}
 	if resp.StatusCode != http.StatusOK {
 		fault := wire.ReadFault(resp.StatusCode, answer)

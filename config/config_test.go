@@ -76,6 +76,7 @@ func TestDefaults(t *testing.T) {
 			Strategy: secrets.SingleUser,
 		},
 		Scheduler: Scheduler{Workers: 16, PerTarget: 4, MinimumInterval: 4 * time.Hour, CatchUp: CatchUpNextDay},
+		Server:    Server{RateLimits: 1},
 		Secrets: []Secret{{
 			Name: "a/b", File: "pawl.yaml", Line: 2,
 			Rules: secrets.RotationRules{Strategy: secrets.SingleUser},
@@ -175,6 +176,84 @@ secrets:
 	}
 }
 
+func TestMasterKey(t *testing.T) {
+	for line, want := range map[string]MasterKey{
+		"key_file: k":                               {KeyFile: "/k"},
+		"key_env: PAWL_KEY":                         {KeyEnv: "PAWL_KEY"},
+		"key_credential: pawl.key":                  {KeyCredential: "pawl.key"},
+		"key_command: [pass, show, pawl/key]":       {KeyCommand: []string{"pass", "show", "pawl/key"}},
+		"key_command: [bin/key, 7]":                 {KeyCommand: []string{"/bin/key", "7"}},
+		"key_command: [/usr/bin/age, -d, key.age]":  {KeyCommand: []string{"/usr/bin/age", "-d", "key.age"}},
+		"key_command: [/opt/my tools/key, '--raw']": {KeyCommand: []string{"/opt/my tools/key", "--raw"}},
+	} {
+		c, err := parse([]byte("store:\n  sqlite:\n    path: p\n    "+line+"\n"), "pawl.yaml", "/pawl.yaml")
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		if diff := cmp.Diff(want, c.Store.SQLite.MasterKey); diff != "" {
+			t.Errorf("%s: %s", line, diff)
+		}
+	}
+}
+
+func TestServer(t *testing.T) {
+	pair := &TLS{CertFile: "/c", KeyFile: "/etc/k"}
+	clients := func(required bool) *TLS {
+		return &TLS{CertFile: "/c", KeyFile: "/etc/k", ClientCAFile: "/ca", RequireClient: required}
+	}
+	for _, c := range []struct {
+		text string
+		want Server
+	}{
+		{"{rate_limits: 0}", Server{}},
+		{"{rate_limits: 2.5}", Server{RateLimits: 2.5}},
+		{"{listen: 'localhost:1', rate_limits: 0}", Server{Listen: "localhost:1"}},
+		{"{listen: ':4566', insecure: true, rate_limits: 0}", Server{Listen: ":4566", Insecure: true}},
+		{"{listen: '0.0.0.0:443', rate_limits: 0, tls: {cert_file: c, key_file: /etc/k}}", Server{Listen: "0.0.0.0:443", TLS: pair}},
+		{"{listen: '[::]:443', rate_limits: 0, insecure: false, tls: {cert_file: c, key_file: /etc/k}}", Server{Listen: "[::]:443", TLS: pair}},
+		{"{listen: 'a.example.com:443', rate_limits: 0, tls: {cert_file: c, key_file: /etc/k, client_ca_file: ca}}", Server{Listen: "a.example.com:443", TLS: clients(true)}},
+		{"{listen: ':1', rate_limits: 0, tls: {cert_file: c, key_file: /etc/k, client_ca_file: ca, client_certificates: optional}}", Server{Listen: ":1", TLS: clients(false)}},
+		{"{listen: ':1', rate_limits: 0, tls: {cert_file: c, key_file: /etc/k, client_ca_file: ca, client_certificates: required}}", Server{Listen: ":1", TLS: clients(true)}},
+	} {
+		got, err := parse([]byte(minimal+"server: "+c.text+"\n"), "pawl.yaml", "/pawl.yaml")
+		if err != nil {
+			t.Errorf("%s: %v", c.text, err)
+		} else if diff := cmp.Diff(c.want, got.Server); diff != "" {
+			t.Errorf("%s: %s", c.text, diff)
+		}
+	}
+}
+
+func TestKMS(t *testing.T) {
+	for text, want := range map[string]*KMS{
+		"":            nil,
+		"aws_kms:":    nil,
+		"aws_kms: {}": {},
+		"aws_kms: {region: eu-central-1, endpoint: 'https://kms.example.com/'}": {Region: "eu-central-1", Endpoint: "https://kms.example.com/"},
+		"aws_kms: {endpoint: 'http://127.0.0.1:4599'}":                          {Endpoint: "http://127.0.0.1:4599"},
+	} {
+		c, err := parse([]byte(minimal+text+"\n"), "pawl.yaml", "/pawl.yaml")
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if diff := cmp.Diff(want, c.KMS); diff != "" {
+			t.Errorf("%s: %s", text, diff)
+		}
+	}
+}
+
+// TestTemplateTLS: the listener is in force, at whatever address.
+func TestTemplateTLS(t *testing.T) {
+	for _, listen := range []string{DefaultListen, ":4566", "[::]:4566", "0.0.0.0:4566"} {
+		c := mustLoad(t, string(TemplateTLS(listen)))
+		dir := filepath.Dir(c.Path)
+		want := Server{Listen: listen, RateLimits: 1, TLS: &TLS{CertFile: filepath.Join(dir, "pawl-tls.crt"), KeyFile: filepath.Join(dir, "pawl-tls.key")}}
+		if diff := cmp.Diff(want, c.Server); diff != "" {
+			t.Errorf("%s: %s", listen, diff)
+		}
+	}
+}
+
 func TestAccepted(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing under a key":      minimal + "secrets:\nsuperusers:\nscheduler:\nserver:\ndefaults:\n",
@@ -187,6 +266,8 @@ func TestAccepted(t *testing.T) {
 		"a name that looks like a number":   minimal + "secrets: [{name: 123}, {name: true}, {name: 1.50}]\n",
 		"IPv6 listener":                     minimal + "server: {listen: '[::1]:80'}\n",
 		"localhost":                         minimal + "server: {listen: localhost:80}\n",
+		"plain HTTP on all addresses":       minimal + "server: {listen: ':80', insecure: true}\n",
+		"insecure on loopback":              minimal + "server: {listen: 127.0.0.1:80, insecure: true}\n",
 		"plain_password as a boolean":       minimal + "secrets: [{name: a, plain_password: true}]\n",
 		"a superuser by ARN":                minimal + "secrets: [{name: a, superuser: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:root-AbCdEf'}]\n",
 		"a window in defaults, on demand":   minimal + "defaults: {window: 2h}\nsecrets: [{name: a}]\n",
@@ -239,6 +320,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`).ReplaceAllString(string(raw), "$1$2")
+	alternative := regexp.MustCompile(`(?m)^( *)#or ([a-z_]+:)`)
 	t.Chdir(t.TempDir())
 	write(t, "db-ca.pem", certificate(t))
 	write(t, "app-ca.pem", certificate(t))
@@ -246,7 +328,21 @@ func TestExample(t *testing.T) {
 	if _, err := Load("pawl.yaml"); err != nil {
 		t.Fatal(err)
 	}
-	body, problem := parseYAML([]byte(all))
+	others := 0
+	for line := range strings.Lines(all) {
+		if !alternative.MatchString(line) {
+			continue
+		}
+		others++
+		write(t, "pawl.yaml", strings.Replace(all, "    key_file: pawl.key\n", alternative.ReplaceAllString(line, "$1$2"), 1))
+		if _, err := Load("pawl.yaml"); err != nil {
+			t.Errorf("with %s: %v", strings.TrimSpace(line), err)
+		}
+	}
+	if others != 3 {
+		t.Errorf("%d other places of the master key", others)
+	}
+	body, problem := parseYAML([]byte(alternative.ReplaceAllString(all, "$1$2")))
 	if problem != nil {
 		t.Fatal(problem)
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -212,9 +213,12 @@ func collect(v reflect.Value, into map[string]reflect.Value) (names []string) {
 	return names
 }
 
-// places says for every key below the top level where it belongs.
+// places says for every key below the top level where it belongs. One that
+// belongs at the top too is left out.
 var places = func() map[string]string {
 	out := map[string]string{}
+	top := map[string]reflect.Value{}
+	collect(reflect.ValueOf(new(fileYAML)).Elem(), top)
 	var walk func(t reflect.Type, path string)
 	walk = func(t reflect.Type, path string) {
 		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
@@ -226,7 +230,7 @@ var places = func() map[string]string {
 		fields := map[string]reflect.Value{}
 		for _, name := range collect(reflect.New(t).Elem(), fields) {
 			switch {
-			case path == "" || out[name] == path:
+			case top[name].IsValid() || out[name] == path:
 			case out[name] == "":
 				out[name] = path
 			default:
@@ -282,6 +286,12 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, key string) {
 			d.wrong(key, "must be a whole number")
 		}
 		*p = i
+	case *float64:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+			d.wrong(key, "must be a number")
+		}
+		*p = f
 	case *bool:
 		if *p = text == "true"; text != "true" && text != "false" {
 			d.wrong(key, "must be true or false")

@@ -24,7 +24,7 @@ var marked = regexp.MustCompile(`"M"`).ReplaceAllString(`
 account: "M"
 region: "M"
 store:
-  sqlite: {path: "M", key_file: "M"}
+  sqlite: {path: "M", key_file: "M", key_env: "M", key_credential: "M", key_command: ["M", "M"]}
 defaults:
   strategy: "M"
   superuser: "M"
@@ -40,6 +40,10 @@ defaults:
 scheduler: {workers: "M", minimum_interval: "M", catch_up: "M"}
 server:
   listen: "M"
+  tls: {cert_file: "M", key_file: "M", client_ca_file: "M", client_certificates: "M"}
+  insecure: "M"
+  rate_limits: "M"
+aws_kms: {region: "M", endpoint: "M"}
 superusers:
   - secret: "M"
     for: ["M", 'x']

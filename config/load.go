@@ -35,11 +35,17 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, secrets.Errorf(secrets.Invalid, "configuration file: %w", err)
 	}
+	return Parse(src, path)
+}
+
+// Parse is Load for a text that is to be the file at path, which need not be
+// there.
+func Parse(text []byte, path string) (*Config, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, secrets.Errorf(secrets.Invalid, "configuration file %s: %w", path, err)
 	}
-	return parse(src, path, abs)
+	return parse(text, path, abs)
 }
 
 func read(path string) ([]byte, error) {

@@ -17,6 +17,7 @@ type fileYAML struct {
 	Defaults   rulesYAML     `yaml:"defaults"`
 	Scheduler  schedulerYAML `yaml:"scheduler"`
 	Server     serverYAML    `yaml:"server"`
+	KMS        *kmsYAML      `yaml:"aws_kms"`
 	Superusers []pairingYAML `yaml:"superusers"`
 	Secrets    []secretYAML  `yaml:"secrets"`
 }
@@ -26,8 +27,11 @@ type storeYAML struct {
 }
 
 type sqliteYAML struct {
-	Path    *string `yaml:"path"`
-	KeyFile *string `yaml:"key_file"`
+	Path          *string  `yaml:"path"`
+	KeyFile       *string  `yaml:"key_file"`
+	KeyEnv        *string  `yaml:"key_env"`
+	KeyCredential *string  `yaml:"key_credential"`
+	KeyCommand    []string `yaml:"key_command"`
 }
 
 type schedulerYAML struct {
@@ -38,7 +42,22 @@ type schedulerYAML struct {
 }
 
 type serverYAML struct {
-	Listen *string `yaml:"listen"`
+	Listen     *string       `yaml:"listen"`
+	TLS        *listenerYAML `yaml:"tls"`
+	Insecure   *bool         `yaml:"insecure"`
+	RateLimits *float64      `yaml:"rate_limits"`
+}
+
+type listenerYAML struct {
+	CertFile           *string `yaml:"cert_file"`
+	KeyFile            *string `yaml:"key_file"`
+	ClientCAFile       *string `yaml:"client_ca_file"`
+	ClientCertificates *string `yaml:"client_certificates"`
+}
+
+type kmsYAML struct {
+	Region   *string `yaml:"region"`
+	Endpoint *string `yaml:"endpoint"`
 }
 
 type pairingYAML struct {

@@ -1,14 +1,42 @@
 package config
 
+import "strings"
+
 // The files that pawl init makes, side by side.
 const (
 	DefaultDatabase = "pawl.db"
 	DefaultKeyFile  = "pawl.key"
+	DefaultCertFile = "pawl-tls.crt" // with --tls
+	DefaultTLSKey   = "pawl-tls.key"
 )
+
+// DefaultListen is where the API is served unless the file says otherwise: the
+// port that AWS emulators are expected at.
+const DefaultListen = "127.0.0.1:4566"
 
 // Template is the configuration file that pawl init writes. Nothing but store:
 // is in force, so that a script may append blocks at its end.
-func Template() []byte { return []byte(template) }
+func Template() []byte { return []byte(template + "#\n" + commented(listener(DefaultListen))) }
+
+// TemplateTLS is the Template with the API at an address, by the certificate
+// that pawl init --tls makes.
+func TemplateTLS(listen string) []byte { return []byte(template + "\n" + listener(listen)) }
+
+// listener is the server: block. A quoted address may begin with a colon.
+func listener(listen string) string {
+	if strings.ContainsAny(listen[:1], ":[") {
+		listen = "'" + listen + "'"
+	}
+	return `server:
+  listen: ` + listen + `
+  tls: {cert_file: ` + DefaultCertFile + `, key_file: ` + DefaultTLSKey + `}
+`
+}
+
+func commented(block string) string {
+	lines := strings.SplitAfter(strings.TrimSuffix(block, "\n"), "\n")
+	return "# " + strings.Join(lines, "# ") + "\n"
+}
 
 const template = `# Pawl's configuration. Every key: docs/configuration.md and config.example.yaml.
 # Relative paths start at this file's folder. A running daemon reads the file
@@ -38,8 +66,6 @@ store:
 # account: 123456789012
 # region: us-east-1
 
-# The listener of the API and of the health check, for pawl serve --dev.
-#
-# server:
-#   listen: 127.0.0.1:4566
+# The API's listener, which is read at the start only. On loopback it can do
+# without tls; pawl init --tls makes a certificate.
 `

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pawlhq/pawl/engines"
 	"github.com/pawlhq/pawl/secrets"
 )
 
@@ -53,6 +52,7 @@ func validate(f fileYAML, d *decoder, abs string) *Config {
 	out.Store = c.store(f.Store)
 	out.Scheduler = c.scheduler(f.Scheduler)
 	out.Server = c.server(f.Server)
+	out.KMS = c.kms(f.KMS)
 	for i, p := range f.Superusers {
 		out.Superusers = append(out.Superusers, c.pairing(fmt.Sprintf("superusers[%d]", i), p))
 	}
@@ -95,25 +95,6 @@ func (c *checker) place(account, region string) {
 	if !regionName.MatchString(region) || len(region) > maxRegion {
 		c.add("region", "must be the name of a region, such as %s", DefaultRegion)
 	}
-}
-
-func (c *checker) store(s *storeYAML) Store {
-	switch {
-	case s == nil:
-		c.add("store", "is missing: Pawl does not know where the secrets are; write the file with pawl init, or add store: {sqlite: {path: pawl.db, key_file: pawl.key}}")
-		return Store{}
-	case s.SQLite == nil:
-		c.add("store.sqlite", "is missing; add sqlite: {path: pawl.db, key_file: pawl.key}")
-		return Store{}
-	}
-	q := &SQLite{
-		Path:      c.path("store.sqlite.path", s.SQLite.Path),
-		MasterKey: MasterKey{KeyFile: c.path("store.sqlite.key_file", s.SQLite.KeyFile)},
-	}
-	if q.Path != "" && q.Path == q.KeyFile {
-		c.add("store.sqlite.key_file", "is the same file as path; give the key a file of its own")
-	}
-	return Store{SQLite: q}
 }
 
 // path checks a required path and makes it absolute.
@@ -168,24 +149,6 @@ func (c *checker) oneOf(key, word string, known ...string) {
 		text += fmt.Sprintf("; did you mean %q?", near)
 	}
 	c.add(key, "%s", text)
-}
-
-func (c *checker) server(s serverYAML) Server {
-	if s.Listen == nil {
-		return Server{}
-	}
-	const example = "write for example 127.0.0.1:4566"
-	switch host, port, err := secrets.SplitHost(*s.Listen); {
-	case strings.HasPrefix(*s.Listen, ":"):
-		c.add("server.listen", "without a host it would listen on every address, and there is no authentication yet; %s", example)
-	case err != nil:
-		c.add("server.listen", "%v; %s", err, example)
-	case port == 0:
-		c.add("server.listen", "has no port; %s", example)
-	case !engines.Loopback(host):
-		c.add("server.listen", "must be a loopback address, because there is no authentication yet; %s", example)
-	}
-	return Server{Listen: *s.Listen}
 }
 
 var globChars = regexp.MustCompile(`^[A-Za-z0-9/_+=.@!*-]+$`)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pawlhq/pawl/access"
 	"github.com/pawlhq/pawl/integration/load"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
@@ -120,3 +121,21 @@ type nowhere struct {
 func (n *nowhere) Header() http.Header         { return n.header }
 func (n *nowhere) WriteHeader(status int)      { n.status = status }
 func (n *nowhere) Write(b []byte) (int, error) { return len(b), nil }
+
+// BenchmarkAudit is what the line of a request costs.
+func BenchmarkAudit(b *testing.B) {
+	s := New(Config{Service: openService(b, nil), Auth: access.Dev{}, Log: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+	req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(post("GetSecretValue", signed, ""))))
+	if err != nil {
+		b.Fatal(err)
+	}
+	req.RemoteAddr = "192.0.2.1:40961"
+	e := exchange{
+		r: req, start: time.Now(), id: newRequestID(), action: "secretsmanager:GetSecretValue", secret: "prod/orders/db", status: 200, sent: 300,
+		who: access.Principal{Account: access.DevAccount, Region: "us-east-1", ARN: "arn:aws:iam::123456789012:user/orders", AccessKey: "AKIAIOSFODNN7EXAMPLE"},
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.audit(&e)
+	}
+}

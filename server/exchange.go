@@ -27,15 +27,24 @@ type exchange struct {
 	r     *http.Request
 	start time.Time
 	id    string
+	query bool // it speaks AWS Query, which is STS's protocol, and not JSON
 
 	who       access.Principal
 	operation string // its name; "" while unknown
+	action    string // the operation as policies call it
 	secret    string // the SecretId or Name as sent, if it can be one
 	body      []byte
+	received  int
+	// What AssumeRole is about: the role as sent, if it can be one, and the id of
+	// the access key that was made.
+	role, issued string
 
-	status int // 0 = nothing was answered
-	code   string
-	sent   int
+	refused  bool // the caller could not be authenticated
+	unlogged bool // the audit has a count instead of a line
+	status   int  // 0 = nothing was answered
+	code     string
+	sent     int
+	headers  [2]string // the answer's, so that each needs no memory of its own
 }
 
 // ServeHTTP answers one request.
@@ -44,55 +53,74 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.health.ServeHTTP(w, r)
 		return
 	}
-	e := exchange{w: w, r: r, start: time.Now(), id: newRequestID()}
-	defer s.logged(&e)
+	e := exchange{w: w, r: r, start: s.now(), id: newRequestID()}
 	defer s.caught(&e)
-	s.answer(&e)
+	if err := s.answer(&e); err != nil {
+		s.refuse(&e, err)
+	}
 }
 
 // answer does a request's steps in AWS's order: operation, size, principal,
-// form, bounds, rights, rules.
-func (s *Server) answer(e *exchange) {
-	op, err := route(e.r)
+// quota, form, bounds, rights, rules. It has not answered where it returns an
+// error, and holds no memory for the request then, which may have to wait.
+func (s *Server) answer(e *exchange) error {
+	op, err := s.route(e)
 	if err != nil {
-		s.refuse(e, err)
-		return
+		return err
 	}
-	e.operation = op.name
+	if op != nil {
+		e.operation, e.action = op.name, op.action
+	}
 	in, out := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
 	defer release(in)
 	defer release(out)
-	if e.body, err = readBody(e.r, *in); err != nil {
-		*in = e.body
-		s.refuse(e, err)
-		return
-	}
-	*in = e.body
-	if e.who, err = s.auth.Authenticate(e.r, e.body); err != nil {
-		s.refuse(e, err)
-		return
-	}
-	result, err := op.run(s.service, e)
+	e.body, err = readBody(e.r, *in)
+	defer func() { e.body = nil }()
+	*in, e.received = e.body, len(e.body)
 	if err != nil {
-		s.refuse(e, err)
-		return
+		return err
+	}
+	if e.query {
+		return s.answerSTS(e, out)
+	}
+	if err := s.admit(e, s.auth); err != nil {
+		return err
+	}
+	result, err := op.run(s, e)
+	if err != nil {
+		return err
 	}
 	if result == nil {
-		e.reply(http.StatusOK, nil)
-		return
+		s.reply(e, http.StatusOK, nil)
+		return nil
 	}
 	b, err := wire.Append((*out)[:0], result)
 	*out = b
 	if err != nil {
-		s.refuse(e, err)
-		return
+		return err
 	}
-	e.reply(http.StatusOK, b)
+	s.reply(e, http.StatusOK, b)
+	return nil
 }
 
-// route finds the operation. Only POST / has any; everything else is answered
-// in the same form, with HTTP's own status.
-func route(r *http.Request) (*operation, error) {
+// admit finds out who calls, and takes the request from his quota.
+func (s *Server) admit(e *exchange, auth Authenticator) (err error) {
+	if e.who, err = auth.Authenticate(e.r, e.body); err != nil {
+		// Not so where a store failed: that is no fault of the caller's.
+		e.refused = secrets.KindOf(err) == secrets.Denied
+		return err
+	}
+	if !s.limits.allow(&e.who, e.action, e.start) {
+		return &refusal{http.StatusBadRequest, throttling, "Rate exceeded"}
+	}
+	return nil
+}
+
+// route finds the operation, or that a request is for STS, whose operations
+// stand in the body. Only POST / has any; everything else is answered in the
+// same form, with HTTP's own status.
+func (s *Server) route(e *exchange) (*operation, error) {
+	r := e.r
 	if r.URL.Path != "/" && r.URL.Path != "" {
 		return nil, &refusal{status: http.StatusNotFound, code: unknownOperation}
 	}
@@ -101,6 +129,9 @@ func route(r *http.Request) (*operation, error) {
 	}
 	op := operations[r.Header.Get(wire.TargetHeader)]
 	if op == nil {
+		if e.query = s.stsAuth != nil && isForm(r.Header); e.query {
+			return nil, nil
+		}
 		return nil, &refusal{status: http.StatusBadRequest, code: unknownOperation}
 	}
 	return op, nil
@@ -121,6 +152,7 @@ const (
 	timedOut         = "RequestTimeoutException"
 	badForm          = "SerializationException"
 	accessDenied     = "AccessDeniedException"
+	throttling       = "ThrottlingException"
 	internal         = "InternalServiceError"
 
 	internalText = "An error occurred on the server side."
@@ -171,12 +203,19 @@ func release(b *[]byte) {
 }
 
 // refuse answers with an error. What is not an exception of AWS's is told to
-// the log and not to the client, who learns that trying again may help.
+// the log and not to the client, who learns that trying again may help. Who
+// keeps failing to authenticate has to wait for the answer.
 func (s *Server) refuse(e *exchange, err error) {
-	if e.r.Context().Err() != nil {
+	h := e.w.Header()
+	if e.refused {
+		held, crowded := s.backoff.failed(e.r.Context(), e.r.RemoteAddr)
+		if e.unlogged = held; crowded {
+			h["Connection"] = []string{"close"}
+		}
+	} else if e.r.Context().Err() != nil {
 		// Most likely nobody is there to hear; one who only stopped sending is.
-		e.reply(http.StatusInternalServerError, wire.AppendFault(nil, internal, internalText))
 		e.code = "canceled"
+		s.fault(e, http.StatusInternalServerError, internal, internalText)
 		return
 	}
 	status, text := http.StatusBadRequest, ""
@@ -197,22 +236,35 @@ func (s *Server) refuse(e *exchange, err error) {
 	}
 	switch status {
 	case http.StatusMethodNotAllowed:
-		e.w.Header()["Allow"] = []string{http.MethodPost}
+		h["Allow"] = []string{http.MethodPost}
 	case http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:
-		e.w.Header()["Connection"] = []string{"close"} // the rest of the body is not wanted
+		h["Connection"] = []string{"close"} // the rest of the body is not wanted
 	}
-	e.reply(status, wire.AppendFault(nil, e.code, text))
+	s.fault(e, status, e.code, text)
+}
+
+// fault answers with an exception, in the form of the request's protocol.
+func (s *Server) fault(e *exchange, status int, code, text string) {
+	if e.query {
+		s.faultSTS(e, status, code, text)
+		return
+	}
+	s.reply(e, status, wire.AppendFault(nil, code, text))
 }
 
 var contentType = []string{wire.ContentType}
 
-// reply sends the answer.
-func (e *exchange) reply(status int, body []byte) {
-	h := e.w.Header()
-	h["x-amzn-RequestId"] = []string{e.id} // AWS's spelling, for clients that look at it
-	h["Content-Type"] = contentType
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+// reply sends the answer, once its line is in the audit.
+func (s *Server) reply(e *exchange, status int, body []byte) {
 	e.status, e.sent = status, len(body)
+	s.audit(e)
+	e.headers = [2]string{e.id, strconv.Itoa(len(body))}
+	h := e.w.Header()
+	h["x-amzn-RequestId"] = e.headers[0:1:1] // AWS's spelling, for clients that look at it
+	h["Content-Length"] = e.headers[1:2:2]
+	if h["Content-Type"] = contentType; e.query {
+		h["Content-Type"] = xmlType
+	}
 	e.w.WriteHeader(status)
 	if len(body) > 0 {
 		_, _ = e.w.Write(body) // a client that is gone needs no answer
@@ -236,7 +288,7 @@ func (s *Server) caught(e *exchange) {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}
 	e.code = internal
-	e.reply(http.StatusInternalServerError, wire.AppendFault(nil, internal, internalText))
+	s.fault(e, http.StatusInternalServerError, internal, internalText)
 }
 
 // newRequestID makes a random UUID. It only has to be unlike the others.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"reflect"
@@ -194,47 +193,6 @@ func TestHealthIsSomebodyElses(t *testing.T) {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
 	r.call("ListSecrets", `{}`)
-}
-
-func TestAccessLog(t *testing.T) {
-	r := start(t, Config{}, nil)
-	last := func() string {
-		t.Helper()
-		lines := strings.Split(strings.TrimSpace(r.log.String()), "\n")
-		return lines[len(lines)-1]
-	}
-	logs := func(raw string, parts ...string) {
-		t.Helper()
-		before := strings.Count(r.log.String(), "\n")
-		a := r.send(raw)
-		// The line is written after the answer.
-		for end := time.Now().Add(10 * time.Second); strings.Count(r.log.String(), "\n") == before && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		}
-		if n := strings.Count(r.log.String(), "\n"); n != before+1 {
-			t.Errorf("%d lines for one request", n-before)
-		}
-		for _, part := range append(parts, "level=INFO msg=request ", " request="+a.Header.Get("X-Amzn-Requestid"), " took=", " remote=127.0.0.1:", fmt.Sprintf(" sent=%d ", len(a.body))) {
-			if line := last(); !strings.Contains(line, part) {
-				t.Errorf("no %q in %s", part, line)
-			}
-		}
-	}
-	arn := r.create("prod/db")
-	logs(post("GetSecretValue", signed, `{"SecretId":"prod/db"}`), " operation=GetSecretValue account=123456789012 region=us-east-1 secret=prod/db status=200 ", " received=22 ")
-	logs(post("DescribeSecret", signed, `{"SecretId":"`+arn+`"}`), " secret="+arn+" ")
-	logs(post("CreateSecret", signed, `{"Name":"prod/db","ClientRequestToken":"`+strings.Repeat("x", 32)+`"}`), " secret=prod/db status=400 code=ResourceExistsException ")
-	logs(post("GetSecretValue", "", `{"SecretId":"prod/db"}`), " operation=GetSecretValue status=400 code=MissingAuthenticationTokenException ")
-	logs(strings.Replace(post("Nothing", signed, `{}`), "Nothing", "x\ty=z", 1), " operation=unknown status=400 code=UnknownOperationException ")
-	// What can't name a secret may be one.
-	for _, id := range []string{canary + " ", `{\"password\":\"` + canary + `\"}`, canary + strings.Repeat("x", maxLogged), canary + "é", canary + `\n`} {
-		logs(post("GetSecretValue", signed, `{"SecretId":"`+id+`"}`), " operation=GetSecretValue account=123456789012 region=us-east-1 status=400 code=")
-	}
-	quiet := start(t, Config{Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelWarn}))}, nil)
-	before := r.log.String()
-	quiet.call("ListSecrets", `{}`)
-	if after := r.log.String(); after != before {
-		t.Errorf("logged though nobody listens: %s", after[len(before):])
-	}
 }
 
 // Every operation of the table has types that the wire can carry, bounds that

@@ -4,9 +4,7 @@ import (
 	"context"
 	"maps"
 	"reflect"
-	"strings"
 
-	"github.com/pawlhq/pawl/access"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/server/wire"
 	"github.com/pawlhq/pawl/service"
@@ -55,40 +53,38 @@ type operation struct {
 	name    string // GetSecretValue
 	action  string // secretsmanager:GetSecretValue
 	in, out reflect.Type
-	// run decodes the request, checks it, calls the service and returns a
-	// pointer to the answer; nil for one without a body.
-	run func(s *service.Service, e *exchange) (answer any, err error)
+	keys    map[string][]memberKey // the condition keys that its requests have
+	// run decodes the request, checks it, calls the service, which asks what the
+	// caller may, and returns a pointer to the answer; nil for one without a body.
+	run func(s *Server, e *exchange) (answer any, err error)
 }
 
 // op makes an operation of a method of the service.
 func op[In, Out any](name string, do func(*service.Service, context.Context, In) (*Out, error)) *operation {
 	o := &operation{name: name, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out]()}
-	subject, there := subjectOf(o.in)
-	o.run = func(s *service.Service, e *exchange) (any, error) {
+	o.keys = memberKeys(o.in)
+	subject := subjectOf(o.in)
+	o.run = func(s *Server, e *exchange) (any, error) {
 		in := new(In)
 		sent, err := wire.Unmarshal(e.body, in)
 		if err != nil {
 			return nil, err
 		}
-		ids := subject(reflect.ValueOf(in).Elem())
-		if len(ids) == 1 {
+		v := reflect.ValueOf(in).Elem()
+		if ids := subject(v); len(ids) == 1 {
 			e.secret = loggable(ids[0])
 		}
-		var denied error
-		if there {
-			denied = o.authorize(e.who, ids)
-		}
-		if sent != nil || denied != nil {
-			// The operation checks too, but can't tell "" from nothing, and
-			// bounds come before rights.
+		if sent != nil {
+			// The operation checks too, but can't tell "" from nothing.
 			if err := service.Check(*in, sent); err != nil {
 				return nil, err
 			}
 		}
-		if denied != nil {
-			return nil, denied
-		}
-		out, err := do(s.As(service.Caller{Account: e.who.Account, Region: e.who.Region}), e.r.Context(), *in)
+		g := &guard{e: e, op: o, in: v, sent: sent, attached: &s.attached}
+		g.at = service.Caller{Partition: secrets.PartitionOf(e.who.Region), Region: e.who.Region, Account: e.who.Account}
+		caller := g.at
+		caller.Guard = g
+		out, err := do(s.service.As(caller), e.r.Context(), *in)
 		if err != nil {
 			return nil, err
 		}
@@ -109,39 +105,19 @@ func silent[In any](do func(*service.Service, context.Context, In) error) func(*
 }
 
 // subjectOf returns what reads from a request of a type which secrets it is
-// about, as they were sent, and whether these are there already.
-func subjectOf(in reflect.Type) (read func(reflect.Value) []string, there bool) {
+// about, as they were sent.
+func subjectOf(in reflect.Type) (read func(reflect.Value) []string) {
 	for _, name := range []string{"SecretID", "SecretIDList", "SecretIDs", "Name"} {
 		f, ok := in.FieldByName(name)
 		switch {
 		case !ok:
 		case f.Type.Kind() == reflect.String:
-			return func(v reflect.Value) []string { return []string{v.FieldByIndex(f.Index).String()} }, name != "Name"
+			return func(v reflect.Value) []string { return []string{v.FieldByIndex(f.Index).String()} }
 		case f.Type == reflect.TypeFor[[]string]():
-			return func(v reflect.Value) []string { return v.FieldByIndex(f.Index).Interface().([]string) }, true
+			return func(v reflect.Value) []string { return v.FieldByIndex(f.Index).Interface().([]string) }
 		}
 	}
-	return func(reflect.Value) []string { return nil }, false
-}
-
-// authorize says whether the principal may do it to the secrets. Until there
-// are policies, everybody may do everything in his own account and nothing in
-// another one. The text is AWS's.
-func (o *operation) authorize(who access.Principal, ids []string) error {
-	for _, id := range ids {
-		if !strings.HasPrefix(id, "arn:") {
-			continue
-		}
-		p := strings.SplitN(id, ":", 7)
-		if len(p) < 7 || p[2] != "secretsmanager" || p[4] == who.Account {
-			continue // his own, or no ARN: the service's to refuse
-		}
-		e := secrets.Errorf(secrets.Denied, "User: %s is not authorized to perform: %s on resource: %s because no resource-based policy allows the %s action",
-			who.ARN, o.action, id, o.action)
-		e.Code = accessDenied
-		return e
-	}
-	return nil
+	return func(reflect.Value) []string { return nil }
 }
 
 // under puts operations under the prefix of their targets and actions.

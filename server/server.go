@@ -8,6 +8,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl/access"
+	"github.com/pawlhq/pawl/access/principals"
 	"github.com/pawlhq/pawl/service"
 )
 
@@ -46,15 +48,41 @@ type Config struct {
 	Log     *slog.Logger // nil = no log
 	// Health answers GET and HEAD on every path but /; nil = nothing there.
 	Health http.Handler
+	// TLS is how Serve speaks TLS; nil = plain HTTP. Serve makes it offer HTTP/1.1
+	// and nothing else.
+	TLS *tls.Config
+	// RateLimits are every principal's quotas as a multiple of AWS's; 0 = none.
+	RateLimits float64
+	// STS makes session credentials for AssumeRole; nil = nobody can assume a role.
+	STS STS
+	// STSAuth authenticates requests to STS, which are signed for the service sts;
+	// nil = there is no STS at this endpoint.
+	STSAuth Authenticator
+	Now     func() time.Time // nil = time.Now
+}
+
+// STS makes session credentials. A *principals.Directory is one.
+type STS interface {
+	// AssumeRole makes those of a role for who asks. Errors are *secrets.Error
+	// with the Code of an STS exception, or without one: then the caller learns
+	// nothing but that it failed.
+	AssumeRole(ctx context.Context, caller access.Principal, roleARN string, n principals.NewSession) (*principals.Credentials, error)
 }
 
 // Server serves the API. It is an http.Handler too.
 type Server struct {
-	service *service.Service
-	auth    Authenticator
-	log     *slog.Logger
-	health  http.Handler
-	http    *http.Server
+	service  *service.Service
+	auth     Authenticator
+	log      *slog.Logger
+	health   http.Handler
+	now      func() time.Time
+	limits   *limits // nil = none
+	backoff  *backoff
+	attached attached
+	sts      STS           // nil = nobody can assume a role
+	stsAuth  Authenticator // nil = no STS
+	http     *http.Server
+	tls      *tls.Config // nil = plain HTTP
 }
 
 // New makes a Server.
@@ -62,9 +90,23 @@ func New(c Config) *Server {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{service: c.Service, auth: c.Auth, log: c.Log, health: c.Health}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	s := &Server{
+		service: c.Service, auth: c.Auth, log: c.Log, health: c.Health, now: c.Now,
+		limits: newLimits(c.RateLimits), backoff: newBackoff(c.Log, c.Now),
+		sts: c.STS, stsAuth: c.STSAuth,
+	}
+	if c.TLS != nil {
+		s.tls = c.TLS.Clone()
+		s.tls.NextProtos = []string{"http/1.1"}
+	}
+	only1 := new(http.Protocols)
+	only1.SetHTTP1(true)
 	s.http = &http.Server{
 		Handler:           s,
+		Protocols:         only1,
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       readTime,
 		WriteTimeout:      writeTime,
@@ -77,15 +119,20 @@ func New(c Config) *Server {
 
 // Serve answers on l until Shutdown, and then returns nil at once. It closes l.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(limit(l, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
+	l = limit(l, maxConnections)
+	if s.tls != nil {
+		l = tls.NewListener(l, s.tls) // outermost: net/http must see a *tls.Conn
+	}
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
 }
 
-// Shutdown stops accepting, lets the requests under way finish until ctx ends,
+// Shutdown stops accepting, ends delays, lets the requests under way finish until ctx ends,
 // and then cuts them off; the error says that it had to.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.backoff.stop()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		_ = s.http.Close()

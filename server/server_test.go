@@ -185,8 +185,12 @@ func TestSecretsElsewhere(t *testing.T) {
 	if a.StatusCode != 200 || strings.Contains(a.body, canary) || !strings.Contains(a.body, `"ErrorCode":"ResourceNotFoundException"`) {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
+	// Of several secrets each is answered for itself.
+	r.want(post("BatchGetSecretValue", other, `{"SecretIdList":["mine","`+arn+`"]}`), 200, `{"SecretValues":[],"Errors":[`+
+		`{"SecretId":"mine","ErrorCode":"ResourceNotFoundException","Message":"Secrets Manager can't find the specified secret."},`+
+		`{"SecretId":"`+arn+`","ErrorCode":"AccessDeniedException","Message":"User: arn:aws:iam::999999999999:root is not authorized to perform: secretsmanager:GetSecretValue on resource: `+
+		arn+` because no resource-based policy allows the secretsmanager:GetSecretValue action"}]}`)
 	for _, raw := range []string{
-		post("BatchGetSecretValue", other, `{"SecretIdList":["mine","`+arn+`"]}`),
 		strings.Replace(post("ListRotations", other, `{"SecretIds":["`+arn+`"]}`), "secretsmanager.", "pawl.", 1),
 		strings.Replace(post("TestRotation", other, `{"SecretId":"`+arn+`"}`), "secretsmanager.", "pawl.", 1),
 	} {

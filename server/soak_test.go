@@ -185,6 +185,7 @@ func attack(addr string, random *rand.Rand) {
 		raw = string(b)
 	case 11:
 		raw = strings.Replace(good, "Credential=", "Credentials=", 1)
+		_ = c.SetDeadline(time.Now().Add(50 * time.Millisecond)) // the answer is held back, and nobody waits for it
 	}
 	go func() { _, _ = io.WriteString(c, raw) }()
 	_, _ = read(bufio.NewReader(c)) // or it is cut off

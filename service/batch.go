@@ -36,13 +36,22 @@ type BatchGetSecretValueOutput struct {
 
 // BatchGetSecretValue reads the AWSCURRENT value of several secrets, as
 // GetSecretValue does each. What would be an error of that becomes an entry of
-// Errors; secrets marked for deletion are there only when they were named.
+// Errors, also that the caller may not do that to the secret; secrets marked for
+// deletion are there only when they were named.
 // Errors: InvalidParameterException, InvalidNextTokenException.
 func (s *Service) BatchGetSecretValue(ctx context.Context, in BatchGetSecretValueInput) (*BatchGetSecretValueOutput, error) {
 	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
 	named, filtered := len(in.SecretIDList) > 0, len(in.Filters) > 0
+	if err := s.allowed(nil, ""); err != nil {
+		return nil, err
+	}
+	if filtered {
+		if err := s.allowedTo(listSecrets, nil, ""); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case named && filtered:
 		return nil, refuse(invalidParameter, "", eitherListOrFilters)
@@ -56,7 +65,10 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, in BatchGetSecretValu
 	out := &BatchGetSecretValueOutput{SecretValues: []GetSecretValueOutput{}, Errors: []APIErrorType{}}
 	if named {
 		for _, id := range in.SecretIDList {
-			sec, err := s.findAlive(ctx, id)
+			sec, err := s.findTo(ctx, getSecretValue, id)
+			if err == nil {
+				err = alive(sec)
+			}
 			if err := s.readInto(ctx, out, id, sec, err); err != nil {
 				return nil, err
 			}
@@ -79,7 +91,8 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, in BatchGetSecretValu
 		return nil, err
 	}
 	for _, sec := range found {
-		if err := s.readInto(ctx, out, sec.ARN.String(), sec, nil); err != nil {
+		id := sec.ARN.String()
+		if err := s.readInto(ctx, out, id, sec, s.allowedTo(getSecretValue, sec, id)); err != nil {
 			return nil, err
 		}
 	}

@@ -175,13 +175,23 @@ func (c *Claim) PutPending(ctx context.Context, id string, v secrets.Value) (str
 	c.mu.Lock()
 	key := c.key
 	c.mu.Unlock()
-	values, err := c.s.seal(ctx, key, c.arn, id, v)
-	if err != nil {
+	// A key that can't be used must stop a rotation here, while no server has
+	// heard of the value.
+	a := c.s.ahead(c.arn, id, v)
+	if err := a.expect(ctx, key); err != nil {
 		return "", err
 	}
-	return id, c.change(ctx, func(sec *Secret) (Sealed, error) {
+	return id, a.write(ctx, func() error { return c.putPending(ctx, id, fresh, a) })
+}
+
+func (c *Claim) putPending(ctx context.Context, id string, fresh bool, a *ahead) error {
+	return c.change(ctx, func(sec *Secret) (Sealed, error) {
 		if err := alive(sec); err != nil {
 			return nil, c.moved("it was marked for deletion")
+		}
+		values, err := a.fresh(sec.KMSKeyID)
+		if err != nil {
+			return nil, err
 		}
 		if !fresh {
 			old, ok := sec.Versions.Find(id)

@@ -41,8 +41,18 @@ type CreateSecretOutput struct {
 // remember the token, so making it again is refused. Errors: ValidationException
 // for a bad name, InvalidRequestException without a token or for a name that is
 // scheduled for deletion, InvalidParameterException, ResourceExistsException,
-// AccessDeniedException for a key that is not the caller's to use.
+// AccessDeniedException for a key that is not the caller's to use,
+// EncryptionFailure and DecryptionFailure for one that is disabled.
 func (s *Service) CreateSecret(ctx context.Context, in CreateSecretInput) (*CreateSecretOutput, error) {
+	if err := Check(in, nil); err != nil {
+		return nil, err
+	}
+	if err := secrets.ValidateName(in.Name); err != nil {
+		return nil, err
+	}
+	if err := s.mayCreate(in); err != nil {
+		return nil, err
+	}
 	v, err := in.check()
 	if err != nil {
 		return nil, err
@@ -69,13 +79,24 @@ func alreadyExists(name string) error {
 		WithHint("give it a new value: pawl secret put %s --value-file F", name)
 }
 
+// mayCreate asks the caller's guard. To it the secret is a new one, even if the
+// name is taken.
+func (s *Service) mayCreate(in CreateSecretInput) error {
+	if err := s.allowed(nil, in.Name); err != nil {
+		return err
+	}
+	if len(in.Tags) > 0 {
+		if err := s.allowedTo(tagResource, nil, in.Name); err != nil {
+			return err
+		}
+	}
+	if len(in.AddReplicaRegions) > 0 {
+		return s.allowedTo(replicateSecretToRegions, nil, in.Name)
+	}
+	return nil
+}
+
 func (in CreateSecretInput) check() (secrets.Value, error) {
-	if err := Check(in, nil); err != nil {
-		return secrets.Value{}, err
-	}
-	if err := secrets.ValidateName(in.Name); err != nil {
-		return secrets.Value{}, err
-	}
 	if err := requireToken(in.ClientRequestToken, in.Name); err != nil {
 		return secrets.Value{}, err
 	}
@@ -89,6 +110,11 @@ func (s *Service) create(ctx context.Context, in CreateSecretInput, v secrets.Va
 	arn, err := secrets.NewARN(s.at.Partition, s.at.Region, s.at.Account, in.Name, s.random)
 	if err != nil {
 		return nil, err
+	}
+	if in.KmsKeyID != "" {
+		if err := s.canUseKey(ctx, arn, in.KmsKeyID); err != nil {
+			return nil, err
+		}
 	}
 	now := s.now()
 	sec := &Secret{

@@ -42,14 +42,16 @@ func (s *Service) DeleteSecret(ctx context.Context, in DeleteSecretInput) (*Dele
 	days := int64(DefaultRecoveryDays)
 	if in.RecoveryWindowInDays != nil {
 		days = *in.RecoveryWindowInDays
-		if in.ForceDeleteWithoutRecovery {
-			return nil, refuse(invalidParameter, in.SecretID, "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
-		}
-		if days < MinRecoveryDays || days > MaxRecoveryDays {
-			return nil, refuse(invalidParameter, in.SecretID, "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).")
-		}
 	}
-	sec, err := s.find(ctx, in.SecretID)
+	sec, err := s.find(ctx, in.SecretID, func() error {
+		switch {
+		case in.RecoveryWindowInDays != nil && in.ForceDeleteWithoutRecovery:
+			return refuse(invalidParameter, in.SecretID, "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
+		case days < MinRecoveryDays, days > MaxRecoveryDays:
+			return refuse(invalidParameter, in.SecretID, "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).")
+		}
+		return nil
+	})
 	if in.ForceDeleteWithoutRecovery {
 		return s.forceDelete(ctx, in.SecretID, sec, err)
 	}
@@ -90,12 +92,12 @@ func (s *Service) forceDelete(ctx context.Context, secretID string, sec *Secret,
 		}
 	case secrets.CodeOf(err) == resourceNotFound:
 		// The answer looks as if it had existed, as AWS's does.
-		id, err := secrets.ParseID(secretID)
+		id, err := s.at.meant(secretID)
 		if err != nil {
 			return nil, err
 		}
 		if arn = id.ARN; id.ByName {
-			if arn, err = secrets.NewARN(s.at.Partition, s.at.Region, s.at.Account, id.ARN.Name, s.random); err != nil {
+			if arn, err = secrets.NewARN(arn.Partition, arn.Region, arn.Account, arn.Name, s.random); err != nil {
 				return nil, err
 			}
 		}

@@ -17,6 +17,9 @@ const (
 	validation       = "ValidationException"
 	limitExceeded    = "LimitExceededException"
 	accessDenied     = "AccessDeniedException"
+
+	encryptionFailure = "EncryptionFailure"
+	decryptionFailure = "DecryptionFailure"
 )
 
 // refuse makes an error of the exception for a secret; the text is AWS's.

@@ -82,10 +82,12 @@ var blankStore = sync.OnceValues(func() ([]byte, error) {
 // house is a Service over a real store in a file of its own.
 type house struct {
 	*service.Service
-	t     testing.TB
-	store *counted
-	clock *clock
-	keys  service.Sealer
+	t      testing.TB
+	store  *counted
+	file   *sqlite.Store // under it
+	clock  *clock
+	master *seal.Master
+	keys   service.Sealer // with every key that somebody names
 }
 
 func open(t testing.TB, config service.Config) *house {
@@ -106,7 +108,7 @@ func open(t testing.TB, config service.Config) *house {
 	if err := seal.GenerateKeyFile(key, rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := seal.Load(key)
+	master, err := seal.Source{File: key}.Load(t.Context(), os.Getenv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,10 +118,11 @@ func open(t testing.TB, config service.Config) *house {
 		}
 	})
 	h := &house{
-		t: t, store: &counted{Store: store}, keys: keys,
+		t: t, store: &counted{Store: store}, file: store, master: master,
 		clock: &clock{t: time.Date(2026, 3, 4, 10, 20, 30, 0, time.UTC)}, // a Wednesday
 	}
-	config.Store, config.Sealer, config.Now = h.store, keys, h.clock.now
+	h.keys = seal.New(seal.Config{Master: master, Store: store, CreateMissing: true, Now: h.clock.now})
+	config.Store, config.Sealer, config.Now = h.store, h.keys, h.clock.now
 	h.Service = service.New(config)
 	return h
 }

@@ -1,6 +1,8 @@
 package service
 
 import (
+	"context"
+	"errors"
 	"regexp"
 	"strings"
 
@@ -49,6 +51,34 @@ func checkKey(secret, key, region string) error {
 		return nil
 	}
 	return invalidKey(secret, "Invalid keyId")
+}
+
+// canUseKey makes sure that values of a secret can be encrypted under the key
+// that a KmsKeyId names, and decrypted again. Errors: as checkKey, and
+// EncryptionFailure or DecryptionFailure for a key that is there but disabled.
+func (s *Service) canUseKey(ctx context.Context, arn secrets.ARN, key string) error {
+	if err := checkKey(arn.Name, key, arn.Region); err != nil {
+		return err
+	}
+	return ofKey(s.sealer.Check(ctx, key, arn.String()), arn, key)
+}
+
+// ofKey adds to an error of the Sealer which key it is about, and what can be
+// done: AWS's texts say neither.
+func ofKey(err error, arn secrets.ARN, key string) error {
+	if err == nil {
+		return nil
+	}
+	var e *secrets.Error
+	err = secrets.At(err, arn.Name, "", "")
+	if !errors.As(err, &e) || isDefaultKey(key) || strings.Contains(e.Error(), key) {
+		return err
+	}
+	if e.Hint == "" {
+		e.Hint = "see that it exists, is enabled, and that Pawl may use it"
+	}
+	e.Hint = "the key is " + key + "; " + e.Hint
+	return err
 }
 
 func invalidKey(secret, why string) *secrets.Error {

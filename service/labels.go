@@ -32,13 +32,7 @@ func (s *Service) UpdateSecretVersionStage(ctx context.Context, in UpdateSecretV
 	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
-	if err := refuseIntent(in.SecretID, in.VersionStage); err != nil {
-		return nil, err
-	}
-	if in.MoveToVersionID == "" && in.RemoveFromVersionID == "" && in.VersionStage != secrets.Current {
-		return nil, refuse(invalidParameter, in.SecretID, "You must provide MoveToVersionId or RemoveFromVersionId.")
-	}
-	sec, err := s.findAlive(ctx, in.SecretID)
+	sec, err := s.findAlive(ctx, in.SecretID, in.complete)
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +46,17 @@ func (s *Service) UpdateSecretVersionStage(ctx context.Context, in UpdateSecretV
 		return nil, err
 	}
 	return &UpdateSecretVersionStageOutput{ARN: sec.ARN.String(), Name: sec.ARN.Name}, nil
+}
+
+// complete refuses what can't be done to any secret.
+func (in UpdateSecretVersionStageInput) complete() error {
+	if err := refuseIntent(in.SecretID, in.VersionStage); err != nil {
+		return err
+	}
+	if in.MoveToVersionID == "" && in.RemoveFromVersionID == "" && in.VersionStage != secrets.Current {
+		return refuse(invalidParameter, in.SecretID, "You must provide MoveToVersionId or RemoveFromVersionId.")
+	}
+	return nil
 }
 
 // check refuses a move whose caller is wrong about where the label is.

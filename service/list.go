@@ -53,6 +53,9 @@ func (s *Service) ListSecrets(ctx context.Context, in ListSecretsInput) (*ListSe
 	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
+	if err := s.allowed(nil, ""); err != nil {
+		return nil, err
+	}
 	match, prefix, err := compile(in.Filters)
 	if err != nil {
 		return nil, err

@@ -57,6 +57,9 @@ func (s *Service) GetRandomPassword(_ context.Context, in GetRandomPasswordInput
 	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
+	if err := s.allowed(nil, ""); err != nil {
+		return nil, err
+	}
 	p, err := in.rules().Generate(s.random)
 	if err != nil {
 		return nil, err

@@ -39,6 +39,11 @@ func (s *Service) ListRotations(ctx context.Context, in ListRotationsInput) (*Li
 	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
+	if len(in.SecretIDs) == 0 {
+		if err := s.allowed(nil, ""); err != nil {
+			return nil, err
+		}
+	}
 	bound := []any{"ListRotations", s.at, in.SecretIDs, in.PlanUntil}
 	after, err := startAt(in.NextToken, bound)
 	if err != nil {
@@ -143,15 +148,12 @@ func (s *Service) StartRotation(ctx context.Context, in StartRotationInput) (*St
 	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
-	if err := needToken(in.ClientRequestToken, in.SecretID); err != nil {
-		return nil, err
-	}
-	sec, err := s.findAlive(ctx, in.SecretID)
+	sec, err := s.findAlive(ctx, in.SecretID, func() error { return needToken(in.ClientRequestToken, in.SecretID) })
 	if err != nil {
 		return nil, err
 	}
 	id := in.ClientRequestToken
-	sec, err = s.updateAlive(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+	sec, err = s.updateRotated(ctx, sec, in.SecretID, s.rulesNow, func(sec *Secret) (Sealed, error) {
 		if err := rotatable(sec, ""); err != nil {
 			return nil, err
 		}
@@ -209,6 +211,9 @@ func (s *Service) TestRotation(ctx context.Context, in TestRotationInput) (*Test
 	}
 	sec, err := s.findAlive(ctx, in.SecretID)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.mayUseSuperuser(ctx, sec, in.SecretID, s.rulesNow(sec)); err != nil {
 		return nil, err
 	}
 	daemon, ok := s.daemon.get()

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	iam "github.com/pawlhq/pawl/access/policy"
+	"github.com/pawlhq/pawl/secrets"
 )
 
 // The exceptions of resource policies.
@@ -157,8 +158,24 @@ func (s *Service) ValidateResourcePolicy(ctx context.Context, in ValidateResourc
 		return nil, err
 	}
 	account, arn, name := s.at.Account, "", ""
-	if in.SecretID != "" {
-		sec, err := s.findAlive(ctx, in.SecretID)
+	if in.SecretID == "" {
+		if err := s.allowed(nil, ""); err != nil {
+			return nil, err
+		}
+		if err := s.allowedTo(putResourcePolicy, nil, ""); err != nil {
+			return nil, err
+		}
+	} else {
+		sec, err := s.find(ctx, in.SecretID)
+		if err != nil && secrets.CodeOf(err) != resourceNotFound {
+			return nil, err
+		}
+		if err := s.allowedTo(putResourcePolicy, sec, in.SecretID); err != nil {
+			return nil, err
+		}
+		if err == nil {
+			err = alive(sec)
+		}
 		if err != nil {
 			return nil, err
 		}

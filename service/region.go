@@ -91,7 +91,7 @@ var errAgain = errors.New("the replica changed while it was being written")
 
 func (here sameStore) apply(ctx context.Context, of snapshot) error {
 	if err := checkKey(of.primary.Name, of.key, of.region); err != nil {
-		return hopeless("Replication failed: " + textOf(err))
+		return withoutKey(err)
 	}
 	var err error
 	for range 5 {
@@ -101,6 +101,16 @@ func (here sameStore) apply(ctx context.Context, of snapshot) error {
 		}
 	}
 	return secrets.Errorf(secrets.Transient, "writing the replica in %s: %w", of.region, err)
+}
+
+// withoutKey makes hopeless of an error that is of a key, for which a person is
+// needed: there is no such key, or it can't be used, or no longer.
+func withoutKey(err error) error {
+	switch secrets.CodeOf(err) {
+	case invalidParameter, accessDenied, encryptionFailure, decryptionFailure:
+		return hopeless("Replication failed: " + textOf(err))
+	}
+	return err
 }
 
 func (here sameStore) tryApply(ctx context.Context, of snapshot) error {
@@ -163,17 +173,23 @@ func (here sameStore) makeWay(ctx context.Context, of snapshot, arn secrets.ARN)
 	return err
 }
 
-// seal encrypts for the replica the values it does not have.
+// seal encrypts for the replica the values it does not have. A key that it has
+// not had yet is checked, even if there is nothing to encrypt.
 func (here sameStore) seal(ctx context.Context, of snapshot, rec *Secret) (Sealed, error) {
+	if rec.Revision == 0 || rec.KMSKeyID != of.key {
+		if err := here.s.canUseKey(ctx, of.replica(), of.key); err != nil {
+			return nil, withoutKey(err)
+		}
+	}
 	values := Sealed{}
 	for _, id := range of.missing(rec) {
 		v, err := of.value(ctx, id)
 		if err != nil {
-			return nil, err
+			return nil, withoutKey(err)
 		}
 		sealed, err := here.s.seal(ctx, of.key, of.replica(), id, v)
 		if err != nil {
-			return nil, err
+			return nil, withoutKey(err)
 		}
 		values[id] = sealed[id]
 	}

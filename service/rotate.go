@@ -60,15 +60,19 @@ func (s *Service) RotateSecret(ctx context.Context, in RotateSecretInput) (*Rota
 	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
-	if err := needToken(in.ClientRequestToken, in.SecretID); err != nil {
-		return nil, err
-	}
-	sec, err := s.findAlive(ctx, in.SecretID)
+	sec, err := s.findAlive(ctx, in.SecretID, func() error {
+		if role := in.ExternalSecretRotationRoleArn; role != "" {
+			if err := s.allowedTo(passRole, nil, role); err != nil {
+				return err
+			}
+		}
+		return needToken(in.ClientRequestToken, in.SecretID)
+	})
 	if err != nil {
 		return nil, err
 	}
 	now := in.RotateImmediately == nil || *in.RotateImmediately
-	sec, err = s.updateAlive(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+	sec, err = s.updateRotated(ctx, sec, in.SecretID, s.rulesThen, func(sec *Secret) (Sealed, error) {
 		configured, err := s.configure(sec, in)
 		if err != nil {
 			return nil, err

@@ -156,13 +156,25 @@ func (s *core) now() time.Time { return s.clock().UTC().Truncate(time.Millisecon
 
 // find returns the secret that a SecretId means, if the caller may do to it what
 // he is about to. It is how operations come to a secret that a request names.
-func (s *Service) find(ctx context.Context, secretID string) (*Secret, error) {
+// rules are what the operation asks of the request alone: they are asked after
+// the caller's rights, and before he is told whether there is such a secret.
+func (s *Service) find(ctx context.Context, secretID string, rules ...func() error) (*Secret, error) {
+	return s.findTo(ctx, "", secretID, rules...)
+}
+
+// findTo is find for a further action.
+func (s *Service) findTo(ctx context.Context, action, secretID string, rules ...func() error) (*Secret, error) {
 	sec, err := s.seek(ctx, secretID)
 	if err != nil && secrets.CodeOf(err) != resourceNotFound {
 		return nil, err
 	}
-	if denied := s.allowed(sec, secretID); denied != nil {
+	if denied := s.allowedTo(action, sec, secretID); denied != nil {
 		return nil, denied
+	}
+	for _, rule := range rules {
+		if broken := rule(); broken != nil {
+			return nil, broken
+		}
 	}
 	return sec, err
 }
@@ -170,12 +182,9 @@ func (s *Service) find(ctx context.Context, secretID string) (*Secret, error) {
 // seek is find for whoever may know. A secret whose recovery window is over has
 // ended, whether or not it was purged yet.
 func (s *Service) seek(ctx context.Context, secretID string) (*Secret, error) {
-	id, err := secrets.ParseID(secretID)
+	id, err := s.at.meant(secretID)
 	if err != nil {
 		return nil, err
-	}
-	if id.ARN.Region == "" {
-		id.ARN.Partition, id.ARN.Region, id.ARN.Account = s.at.Partition, s.at.Region, s.at.Account
 	}
 	if id.ARN.Region != s.at.Region {
 		return nil, notFound(secretID) // AWS looks in no other region, whatever the ARN says
@@ -199,8 +208,8 @@ func (s *Service) lookUp(ctx context.Context, secretID string) (*Secret, error) 
 }
 
 // findAlive is find for what a secret marked for deletion refuses.
-func (s *Service) findAlive(ctx context.Context, secretID string) (*Secret, error) {
-	sec, err := s.find(ctx, secretID)
+func (s *Service) findAlive(ctx context.Context, secretID string, rules ...func() error) (*Secret, error) {
+	sec, err := s.find(ctx, secretID, rules...)
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +276,7 @@ func (s *Service) updateAlive(ctx context.Context, arn secrets.ARN, change func(
 func (s *Service) seal(ctx context.Context, key string, arn secrets.ARN, versionID string, v secrets.Value) (Sealed, error) {
 	b, err := s.sealer.Seal(ctx, key, arn.String(), versionID, v)
 	if err != nil {
-		return nil, secrets.At(err, arn.Name, "", "")
+		return nil, ofKey(err, arn, key)
 	}
 	return Sealed{versionID: b}, nil
 }

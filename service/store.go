@@ -161,8 +161,9 @@ type Store interface {
 	// Remove deletes a secret and its values at once. Errors: ErrNotFound.
 	Remove(ctx context.Context, arn secrets.ARN) error
 	// Value returns the encrypted value of a version that the caller has seen in
-	// a record. It never changes, so it may come from memory, also when the
-	// version has been removed since. Errors: ErrNotFound.
+	// a record. What it opens to never changes, so it may come from memory, also
+	// when the version has been removed since; but a value that was encrypted anew
+	// before the record was read comes as new. Errors: ErrNotFound.
 	Value(ctx context.Context, arn secrets.ARN, versionID string) ([]byte, error)
 	// List returns up to l.N secrets of an account and region.
 	List(ctx context.Context, l Listing) ([]*Secret, error)

@@ -62,6 +62,10 @@ func (s *Service) changeTags(ctx context.Context, secretID string, change func(*
 		if err := change(sec); err != nil {
 			return nil, err
 		}
+		// Whose rights go by the secret's tags must not lose them by his own doing.
+		if err := s.allowed(sec, secretID); err != nil {
+			return nil, err
+		}
 		sec.Changed = s.now()
 		return nil, nil
 	})

@@ -1,8 +1,10 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/pawlhq/pawl/secrets"
 )
@@ -27,7 +29,8 @@ type UpdateSecretOutput struct {
 
 // UpdateSecret changes a secret's description, key, type or value. A new key
 // also takes over the versions that carry AWSCURRENT, AWSPENDING or AWSPREVIOUS;
-// others stay with the one they have. The same token with the same value again
+// others stay with the one they have. If a value of theirs can't be decrypted
+// nothing changes. The same token with the same value again
 // makes no second version and gives the first answer. Errors:
 // InvalidRequestException without a token, for a secret marked for deletion or
 // managed by an AWS service, InvalidParameterException,
@@ -35,26 +38,35 @@ type UpdateSecretOutput struct {
 // another value, LimitExceededException, AccessDeniedException,
 // EncryptionFailure, DecryptionFailure.
 func (s *Service) UpdateSecret(ctx context.Context, in UpdateSecretInput) (*UpdateSecretOutput, error) {
-	v, err := in.check()
-	if err != nil {
+	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
-	sec, err := s.findAlive(ctx, in.SecretID)
+	var v secrets.Value
+	sec, err := s.findAlive(ctx, in.SecretID, func() (err error) {
+		v, err = in.check()
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	arn := sec.ARN
+	key := sec.KMSKeyID
 	if in.KmsKeyID != nil {
-		if err := checkKey(arn.Name, *in.KmsKeyID, arn.Region); err != nil {
+		key = *in.KmsKeyID
+	}
+	if in.KmsKeyID != nil || !v.IsZero() {
+		if err := s.mayUseKey(sec, key); err != nil {
 			return nil, err
 		}
 	}
-	var values Sealed
-	if !v.IsZero() {
-		if err := s.mayUseKey(sec, sec.KMSKeyID); err != nil {
+	if in.KmsKeyID != nil {
+		if err := s.canUseKey(ctx, arn, key); err != nil {
 			return nil, err
 		}
-		if values, err = s.seal(ctx, sec.KMSKeyID, arn, in.ClientRequestToken, v); err != nil {
+	}
+	a := s.ahead(arn, in.ClientRequestToken, v)
+	if !v.IsZero() {
+		if err := a.expect(ctx, key); err != nil {
 			return nil, err
 		}
 	}
@@ -62,7 +74,10 @@ func (s *Service) UpdateSecret(ctx context.Context, in UpdateSecretInput) (*Upda
 	// write; it can only be there by then although it was not yet.
 	same := false
 	for {
-		_, err = s.change(ctx, arn, func(sec *Secret) (Sealed, error) { return in.apply(s, sec, values, same) })
+		err = a.write(ctx, func() error {
+			_, err := s.change(ctx, arn, func(sec *Secret) (Sealed, error) { return in.apply(s, sec, a, same) })
+			return err
+		})
 		if !errors.Is(err, errTokenUsed) {
 			break
 		}
@@ -81,10 +96,18 @@ func (s *Service) UpdateSecret(ctx context.Context, in UpdateSecretInput) (*Upda
 	return out, nil
 }
 
-func (in UpdateSecretInput) check() (secrets.Value, error) {
-	if err := Check(in, nil); err != nil {
-		return secrets.Value{}, err
+// SetKey is UpdateSecret with nothing but a KmsKeyId, for an operator: an ARN may
+// be of any account and region. Errors: as UpdateSecret.
+func (s *Service) SetKey(ctx context.Context, id, key string) error {
+	token, err := NewVersionID(s.random)
+	if err != nil {
+		return err
 	}
+	_, err = s.where(id).UpdateSecret(ctx, UpdateSecretInput{SecretID: id, ClientRequestToken: token, KmsKeyID: &key})
+	return err
+}
+
+func (in UpdateSecretInput) check() (secrets.Value, error) {
 	if err := requireToken(in.ClientRequestToken, in.SecretID); err != nil {
 		return secrets.Value{}, err
 	}
@@ -95,17 +118,22 @@ func (in UpdateSecretInput) check() (secrets.Value, error) {
 // holds is not known yet.
 var errTokenUsed = errors.New("the token made a version before")
 
-// apply changes sec. same says that a version of the token, if there is one,
-// holds this very value: then the request is a repetition.
-func (in UpdateSecretInput) apply(s *Service, sec *Secret, values Sealed, same bool) (Sealed, error) {
+// apply changes sec, with values encrypted ahead. same says that a version of
+// the token, if there is one, holds this very value: then the request is a
+// repetition.
+func (in UpdateSecretInput) apply(s *Service, sec *Secret, a *ahead, same bool) (values Sealed, err error) {
 	old, used := sec.Versions.Find(in.ClientRequestToken)
-	used = used && !old.Empty && values != nil
-	if used && !same {
-		return nil, errTokenUsed
+	used = used && !old.Empty && !a.value.IsZero()
+	if used {
+		if err := s.mayUseKey(sec, old.KeyID); err != nil {
+			return nil, err
+		}
+		if !same {
+			return nil, errTokenUsed
+		}
 	}
 	changed := !used
-	rekey := in.KmsKeyID != nil && *in.KmsKeyID != sec.KMSKeyID
-	if rekey {
+	if in.KmsKeyID != nil && *in.KmsKeyID != sec.KMSKeyID {
 		sec.KMSKeyID, changed = *in.KmsKeyID, true
 	}
 	if in.Description != nil && *in.Description != sec.Description {
@@ -114,26 +142,50 @@ func (in UpdateSecretInput) apply(s *Service, sec *Secret, values Sealed, same b
 	if in.Type != "" && in.Type != sec.Type {
 		sec.Type, changed = in.Type, true
 	}
-	if !changed {
-		return nil, errUnchanged
-	}
-	if used {
-		values = nil
-	}
-	if values != nil {
+	if !used && !a.value.IsZero() {
+		if err := s.mayUseKey(sec, sec.KMSKeyID); err != nil {
+			return nil, err
+		}
 		if err := s.addVersion(sec, in.ClientRequestToken, nil, false); err != nil {
 			return nil, err
 		}
-	}
-	if rekey {
-		for i, v := range sec.Versions {
-			if v.Has(secrets.Current) || v.Has(secrets.Pending) || v.Has(secrets.Previous) {
-				sec.Versions[i].KeyID = sec.KMSKeyID
-			}
+		if values, err = a.fresh(sec.KMSKeyID); err != nil {
+			return nil, err
 		}
+	}
+	if in.KmsKeyID != nil {
+		values, err = s.takeOver(sec, a, values)
+		if err != nil {
+			return nil, err
+		}
+		changed = changed || len(values) > 0
+	}
+	if !changed {
+		return nil, errUnchanged
 	}
 	sec.Changed = s.now()
 	return values, nil
+}
+
+// takeOver brings the versions that carry AWS's labels under the secret's key,
+// and adds their values to those to be written. Errors: errNotSealed.
+func (s *Service) takeOver(sec *Secret, a *ahead, values Sealed) (Sealed, error) {
+	out := Sealed{}
+	maps.Copy(out, values)
+	var missing error
+	for i, v := range sec.Versions {
+		if v.KeyID == sec.KMSKeyID || !v.Has(secrets.Current) && !v.Has(secrets.Pending) && !v.Has(secrets.Previous) {
+			continue
+		}
+		if !v.Empty {
+			if err := s.mayUseKey(sec, v.KeyID); err != nil {
+				return nil, err
+			}
+			missing = cmp.Or(a.again(out, v, sec.KMSKeyID), missing)
+		}
+		sec.Versions[i].KeyID = sec.KMSKeyID
+	}
+	return out, missing
 }
 
 // change is updateAlive for what only a secret's own user may change.

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -237,28 +238,39 @@ type PutSecretValueOutput struct {
 // LimitExceededException beyond 20 labels or some 100 versions,
 // EncryptionFailure, DecryptionFailure.
 func (s *Service) PutSecretValue(ctx context.Context, in PutSecretValueInput) (*PutSecretValueOutput, error) {
-	v, err := in.check()
+	if err := Check(in, nil); err != nil {
+		return nil, err
+	}
+	var v secrets.Value
+	sec, err := s.findAlive(ctx, in.SecretID, func() (err error) {
+		v, err = in.check()
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	sec, err := s.findAlive(ctx, in.SecretID)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.mayUseKey(sec, sec.KMSKeyID); err != nil {
-		return nil, err
-	}
-	values, err := s.seal(ctx, sec.KMSKeyID, sec.ARN, in.ClientRequestToken, v)
-	if err != nil {
+	a := s.ahead(sec.ARN, in.ClientRequestToken, v)
+	if err := a.expect(ctx, sec.KMSKeyID); err != nil {
 		return nil, err
 	}
 	used := false
-	after, err := s.change(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
-		if old, ok := sec.Versions.Find(in.ClientRequestToken); ok && !old.Empty {
-			used = true
-			return nil, errUnchanged
-		}
-		return values, s.addVersion(sec, in.ClientRequestToken, in.VersionStages, false)
+	var after *Secret
+	err = a.write(ctx, func() (err error) {
+		after, err = s.change(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
+			if err := s.mayUseKey(sec, sec.KMSKeyID); err != nil {
+				return nil, err
+			}
+			if old, ok := sec.Versions.Find(in.ClientRequestToken); ok && !old.Empty {
+				used = true
+				return nil, cmp.Or(s.mayUseKey(sec, old.KeyID), errUnchanged)
+			}
+			values, err := a.fresh(sec.KMSKeyID)
+			if err != nil {
+				return nil, err
+			}
+			return values, s.addVersion(sec, in.ClientRequestToken, in.VersionStages, false)
+		})
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -273,9 +285,6 @@ func (s *Service) PutSecretValue(ctx context.Context, in PutSecretValueInput) (*
 }
 
 func (in PutSecretValueInput) check() (secrets.Value, error) {
-	if err := Check(in, nil); err != nil {
-		return secrets.Value{}, err
-	}
 	if err := requireToken(in.ClientRequestToken, in.SecretID); err != nil {
 		return secrets.Value{}, err
 	}

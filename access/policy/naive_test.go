@@ -172,7 +172,8 @@ func (n naive) get(key string) []string {
 		}
 		return nil
 	}
-	return n.Context[key]
+	c, _ := n.Context.(Context)
+	return c[key]
 }
 
 var naiveVariable = regexp.MustCompile(`\$\{[^}]*\}`)

@@ -11,7 +11,16 @@ type Request struct {
 	Action    string // secretsmanager:GetSecretValue
 	Resource  string // the ARN, or what was asked for; "" or "*" where an action has no resource
 	Principal Principal
-	Context   Context
+	Context   Keys // nil = there are none
+}
+
+// Keys are the condition keys of a request. What the request says of the
+// principal (aws:PrincipalArn, PrincipalAccount, PrincipalType, PrincipalTag/…,
+// aws:userid, aws:username) is taken from Principal, and never asked for here.
+type Keys interface {
+	// Values returns the values of a key, whose name is in lower case; none where
+	// the request hasn't it. They are not changed by either side.
+	Values(name string) []string
 }
 
 // Principal is who asks.
@@ -41,12 +50,12 @@ const (
 	FederatedUser PrincipalType = "FederatedUser"
 )
 
-// Context is the condition keys of a request with their values; keys in lower
-// case, so use Add. A key with an empty list counts as missing. What the request
-// says of the principal (aws:PrincipalArn, PrincipalAccount, PrincipalType,
-// PrincipalTag/…, aws:userid, aws:username) is taken from Principal, never from
-// here.
+// Context is Keys that were all written down before: names in lower case, so use
+// Add. A key with an empty list counts as missing.
 type Context map[string][]string
+
+// Values implements Keys.
+func (c Context) Values(name string) []string { return c[name] }
 
 // Add gives a key further values. Two names that differ only in case are one
 // key: a secret's tags Team and team make a key of two values.
@@ -118,7 +127,7 @@ func (e *evaluation) addressOf(v string) (netip.Addr, bool) {
 // good until the next call.
 func (e *evaluation) values(k key) []string {
 	if k.of == ofContext {
-		return e.Context[k.name]
+		return e.asked(k.name)
 	}
 	v, ok := e.own(k)
 	if !ok {
@@ -134,10 +143,18 @@ func (e *evaluation) single(k key) (string, bool) {
 	if k.of != ofContext {
 		return e.own(k)
 	}
-	if v := e.Context[k.name]; len(v) == 1 {
+	if v := e.asked(k.name); len(v) == 1 {
 		return v[0], true
 	}
 	return "", false
+}
+
+// asked returns the values of a key that is not of the principal.
+func (e *evaluation) asked(name string) []string {
+	if e.Context == nil {
+		return nil
+	}
+	return e.Context.Values(name)
 }
 
 // own returns what a request says of its principal.

@@ -2,7 +2,12 @@ package principals
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"io"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pawlhq/pawl/access"
@@ -19,7 +24,8 @@ type Sealer interface {
 
 // Config is what a Directory is made of. Store, Sealer and Account are required.
 type Config struct {
-	Store   Store
+	Store Store
+	// Sealer's default key must be one that Pawl itself holds: see ownFormat.
 	Sealer  Sealer
 	Account string           // of names that are no ARN
 	Now     func() time.Time // nil = time.Now
@@ -29,17 +35,51 @@ type Config struct {
 // Directory is the principals of a store. It is an access.Keys, and safe for
 // concurrent use, also by several processes on one store. Its errors are
 // *secrets.Error, and say what to type next.
-type Directory struct{}
+type Directory struct {
+	store   Store
+	sealer  Sealer
+	account string
+	now     func() time.Time
+	random  io.Reader
+
+	found     cache[string, *found]             // by access key id
+	documents cache[document, *policy.Prepared] // by their text, so that it is always right
+	uses      uses
+	format    ownFormat
+}
+
+var (
+	_ access.Keys     = (*Directory)(nil)
+	_ access.UseNoter = (*Directory)(nil)
+)
+
+// What is remembered at most, in characters of policy documents. Prepared, they
+// take about five times as much.
+const (
+	maxFound     = 16 << 20
+	maxDocuments = 16 << 20
+)
 
 // New makes a Directory.
-func New(c Config) *Directory { panic("not there yet") }
+func New(c Config) *Directory {
+	d := &Directory{
+		store: c.Store, sealer: c.Sealer, account: c.Account, now: c.Now, random: c.Random,
+		found:     cache[string, *found]{limit: maxFound},
+		documents: cache[document, *policy.Prepared]{limit: maxDocuments},
+	}
+	if d.now == nil {
+		d.now = time.Now
+	}
+	if d.random == nil {
+		d.random = rand.Reader
+	}
+	d.uses = uses{write: d.store.NoteUse, noted: cache[string, *use]{limit: maxNoted}}
+	return d
+}
 
 // ARN returns a principal's: arn:aws:iam::<account>:user/<name> or …:role/<name>.
-func (r *Record) ARN() string { panic("not there yet") }
-
-// AccessKey implements access.Keys: of users, and of sessions by their token.
-func (d *Directory) AccessKey(ctx context.Context, id string, token secrets.Password) (access.Key, error) {
-	panic("not there yet")
+func (r *Record) ARN() string {
+	return "arn:aws:iam::" + r.Account + ":" + string(r.Kind) + "/" + r.Name
 }
 
 // NewPrincipal is who is to be created.
@@ -70,93 +110,164 @@ type Credentials struct {
 // document or a tag that can't be (naming which, and where), and for a name that
 // is taken.
 func (d *Directory) Create(ctx context.Context, n NewPrincipal) (*Record, *Credentials, error) {
-	panic("not there yet")
+	r, err := d.record(n)
+	if err != nil {
+		return nil, nil, err
+	}
+	for {
+		var creds *Credentials
+		if r.Kind == User && !n.WithoutKey {
+			key, secret, err := d.newKey(ctx, r)
+			if err != nil {
+				return nil, nil, err
+			}
+			r.Keys = []AccessKey{key}
+			creds = &Credentials{AccessKeyID: key.ID, Secret: secret, ARN: r.ARN(), UserID: r.ID}
+		}
+		err := d.store.CreatePrincipal(ctx, r)
+		if err == nil {
+			return r, creds, nil
+		}
+		if !errors.Is(err, ErrExists) {
+			return nil, nil, err
+		}
+		// The name's owner, or by a chance of one in 2^80 that of the key's id.
+		owner, err := d.store.Principal(ctx, r.Account, r.Name)
+		if err == nil {
+			return nil, nil, invalid("there is a %s named %q in account %s already", owner.Kind, r.Name, r.Account).
+				WithHint("choose another name, or change the one there is: pawl access show %s", r.Name)
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return nil, nil, err
+		}
+	}
 }
 
-// Find returns a principal by name, ARN or the id of an access key. Errors:
-// Invalid where there is none.
-func (d *Directory) Find(ctx context.Context, ref string) (*Record, error) { panic("not there yet") }
+// record makes the record of a new principal, without keys.
+func (d *Directory) record(n NewPrincipal) (*Record, error) {
+	r := &Record{
+		Account: n.Account, Name: n.Name, Kind: n.Kind, Created: d.now().UTC().Truncate(time.Second),
+		Boundary: n.Boundary, Trust: n.Trust, MaxSession: n.MaxSession,
+	}
+	if r.Account == "" {
+		r.Account = d.account
+	}
+	if r.Kind == "" {
+		r.Kind = User
+	}
+	if err := n.check(r); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.Policies, err = mergePolicies(nil, n.Policies, nil); err != nil {
+		return nil, err
+	}
+	if r.Tags, err = mergeTags(nil, n.Tags, nil); err != nil {
+		return nil, err
+	}
+	prefix := "AIDA"
+	if r.Kind == Role {
+		prefix = "AROA"
+	}
+	if r.ID, err = d.newID(prefix, 17); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+var (
+	principalARN = regexp.MustCompile(`^arn:aws:iam::([0-9]{12}):(user|role)/([\w+=,.@-]{1,64})$`)
+	sessionARN   = regexp.MustCompile(`^arn:aws:sts::([0-9]{12}):assumed-(role)/([\w+=,.@-]{1,64})/[\w+=,.@-]{2,64}$`)
+)
+
+// Find returns a principal by name, ARN (also the ARN of a role's session) or the
+// id of an access key. Errors: Invalid where there is none.
+func (d *Directory) Find(ctx context.Context, ref string) (*Record, error) {
+	r, err := d.look(ctx, ref)
+	if errors.Is(err, ErrNotFound) {
+		return nil, missing(ref)
+	}
+	return r, err
+}
+
+// look is Find that leaves ErrNotFound.
+func (d *Directory) look(ctx context.Context, ref string) (*Record, error) {
+	switch {
+	case isKeyID(ref):
+		return d.store.Holder(ctx, ref)
+	case strings.HasPrefix(ref, "arn:"):
+		m := principalARN.FindStringSubmatch(ref)
+		if m == nil {
+			m = sessionARN.FindStringSubmatch(ref)
+		}
+		if m == nil {
+			return nil, ErrNotFound
+		}
+		r, err := d.store.Principal(ctx, m[1], m[3])
+		if err == nil && string(r.Kind) != m[2] {
+			return nil, ErrNotFound
+		}
+		return r, err
+	case !validName.MatchString(ref):
+		return nil, ErrNotFound
+	}
+	return d.store.Principal(ctx, d.account, ref)
+}
+
+// missing is the error for a principal or key that there is not.
+func missing(ref string) error {
+	switch {
+	case isSessionID(ref):
+		return invalid("%s is the key of a session, and these are not kept", ref).WithHint("name the user or role whose session it is: pawl access list")
+	case mayBeSecret.MatchString(ref):
+		return invalid("there is no principal or access key of that name").WithHint("was it a secret access key? Give its id, AKIA…: pawl access list")
+	}
+	return invalid("there is no principal or access key %q", ref).WithHint("see who there is with: pawl access list; a principal of another account is found by ARN")
+}
 
 // Each calls yield with every principal of an account, "" = of all, by account
 // and name. An error of yield ends it and is returned.
 func (d *Directory) Each(ctx context.Context, account string, yield func(*Record) error) error {
-	panic("not there yet")
-}
-
-// Changes are what Update changes: nil members stay as they are.
-type Changes struct {
-	Policies   []Policy      // replace those of the same name, and add the others
-	Without    []string      // names of policies to take off
-	Boundary   *string       // "" takes it off
-	Trust      *string       // a role's
-	Tags       []policy.Tag  // replace those of the same key, and add the others
-	Untag      []string      // keys
-	MaxSession time.Duration // 0 = as it is
-}
-
-// Update changes a principal. Errors: as Create and Find.
-func (d *Directory) Update(ctx context.Context, ref string, c Changes) (*Record, error) {
-	panic("not there yet")
-}
-
-// SetDisabled disables or enables a principal, or one access key by its id.
-func (d *Directory) SetDisabled(ctx context.Context, ref string, disabled bool) (*Record, error) {
-	panic("not there yet")
-}
-
-// Delete removes a principal with his keys, or one access key by its id.
-func (d *Directory) Delete(ctx context.Context, ref string) (*Record, error) { panic("not there yet") }
-
-// EndSessions makes all session credentials of a principal that were made until
-// now no good.
-func (d *Directory) EndSessions(ctx context.Context, ref string) (*Record, error) {
-	panic("not there yet")
-}
-
-// RotateKey gives a user a further access key; the old one stays good beside
-// it. Errors: Invalid for one who has MaxKeys, naming them with their last use,
-// and for a role.
-func (d *Directory) RotateKey(ctx context.Context, ref string) (*Record, *Credentials, error) {
-	panic("not there yet")
+	const page = 200
+	var after Place
+	for {
+		records, err := d.store.Principals(ctx, account, after, page)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if err := yield(r); err != nil {
+				return err
+			}
+			after = Place{r.Account, r.Name}
+		}
+		if len(records) < page {
+			return nil
+		}
+	}
 }
 
 // LastUses returns when access keys were last used, to the hour.
 func (d *Directory) LastUses(ctx context.Context, keyIDs ...string) (map[string]time.Time, error) {
-	panic("not there yet")
+	return d.store.LastUses(ctx, keyIDs)
 }
 
-// NewSession is what session credentials are to be.
-type NewSession struct {
-	Name     string        // of the session; "" = pawl, or the name of who asks
-	Duration time.Duration // 0 = one hour; 15 minutes to 12 hours
-	Policy   string        // a document that limits the session; "" = none
-	Tags     []policy.Tag  // of the session, besides those of the principal
+// Used implements access.UseNoter: it keeps when a key was last used, to the
+// hour, and later than now, so that nobody waits for it.
+func (d *Directory) Used(id string) {
+	if isKeyID(id) {
+		d.uses.note(id, d.now())
+	}
 }
 
-// Session makes session credentials of a user, who stays who he is, or of a role,
-// for an operator, whom no trust policy binds.
-func (d *Directory) Session(ctx context.Context, ref string, n NewSession) (*Credentials, error) {
-	panic("not there yet")
-}
+// Close returns when the last uses that were noted are written, and makes Used do
+// nothing. Call it before the store is closed; all else of the Directory goes on.
+func (d *Directory) Close() { d.uses.close() }
 
-// AssumeRole makes session credentials of a role for a caller whom its trust
-// policy allows, and whom his own policies do where he is of another account or
-// the trust policy names but the account. Errors: Denied with Code AccessDenied
-// and STS's text, which is the same for a role that there is not; Code
-// ValidationError.
-func (d *Directory) AssumeRole(ctx context.Context, caller access.Principal, roleARN string, n NewSession) (*Credentials, error) {
-	panic("not there yet")
+// key returns where a record has an access key, -1 = nowhere.
+func (r *Record) key(id string) int {
+	return slices.IndexFunc(r.Keys, func(k AccessKey) bool { return k.ID == id })
 }
-
-// Principal returns a record as it is when it calls: with its policies. A role
-// is as a session named pawl.
-func (d *Directory) Principal(ctx context.Context, r *Record, region string) (access.Principal, error) {
-	panic("not there yet")
-}
-
-// Administrator reports whether somebody can sign requests who may do
-// everything to all secrets of the Directory's account.
-func (d *Directory) Administrator(ctx context.Context) (bool, error) { panic("not there yet") }
 
 // AdministratorPolicy is the document of who may do everything.
 const AdministratorPolicy = `{

@@ -36,9 +36,14 @@ type Record struct {
 	Created time.Time
 	// Disabled: none of his keys and sessions is good, and nobody assumes him.
 	Disabled bool `json:",omitempty"`
-	// SessionsSince: session credentials made before this are no good.
-	SessionsSince time.Time    `json:",omitzero"`
-	Tags          []policy.Tag `json:",omitempty"`
+	// SessionsSince: session credentials made before this are no good. It is for
+	// people; what decides is Sessions, which no clock can get wrong.
+	SessionsSince time.Time `json:",omitzero"`
+	// Sessions is how often his sessions were ended: session credentials say under
+	// which number they were made, and another one's are no good.
+	Sessions int64 `json:",omitempty"`
+
+	Tags []policy.Tag `json:",omitempty"`
 
 	Policies []Policy `json:",omitempty"` // identity-based, in order, names unique
 	Boundary string   `json:",omitempty"` // the document of a permissions boundary; "" = none
@@ -65,6 +70,14 @@ type AccessKey struct {
 	Created  time.Time
 	Disabled bool   `json:",omitempty"`
 	Sealed   []byte // the secret access key, encrypted
+}
+
+// String names the key, without what is in it.
+func (k AccessKey) String() string {
+	if k.Disabled {
+		return k.ID + " (disabled)"
+	}
+	return k.ID
 }
 
 // Place is where a principal is in a listing.

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/jonboulle/clockwork"
 	"github.com/spf13/cobra"
 
+	"github.com/pawlhq/pawl/access/principals"
 	"github.com/pawlhq/pawl/config"
 	"github.com/pawlhq/pawl/engines"
 	"github.com/pawlhq/pawl/engines/mysql"
@@ -20,6 +22,7 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
 	"github.com/pawlhq/pawl/store/seal"
+	"github.com/pawlhq/pawl/store/seal/awskms"
 	"github.com/pawlhq/pawl/store/sqlite"
 )
 
@@ -48,6 +51,8 @@ func (g *globals) logger(w io.Writer) (*slog.Logger, error) {
 type app struct {
 	cfg    *config.Config
 	store  *sqlite.Store
+	keys   *seal.Keyring
+	people *principals.Directory
 	svc    *service.Service
 	steps  *stepsFactory
 	runner *scheduler.Runner
@@ -56,7 +61,9 @@ type app struct {
 
 // open loads the configuration and opens the store. Anything wrong here is
 // found before any secret is touched.
-func (g *globals) open(cmd *cobra.Command) (*app, error) {
+func (g *globals) open(cmd *cobra.Command) (*app, error) { return g.openWith(cmd, options{}) }
+
+func (g *globals) openWith(cmd *cobra.Command, o options) (*app, error) {
 	log, err := g.logger(cmd.ErrOrStderr())
 	if err != nil {
 		return nil, err
@@ -72,16 +79,29 @@ func (g *globals) open(cmd *cobra.Command) (*app, error) {
 	if err := cfg.CheckEngines(registry().Names()); err != nil {
 		return nil, usage(err)
 	}
-	a, err := assemble(cmd.Context(), cfg, log)
+	a, err := o.assemble(cmd.Context(), cfg, log)
 	if err != nil && secrets.KindOf(err) != secrets.Transient {
 		return nil, usage(err)
 	}
 	return a, failed(err)
 }
 
+// options are what a development server has otherwise than everybody else.
+type options struct {
+	anyKey bool // a key that a secret names and that is nowhere comes into being
+}
+
 // assemble builds the program over a configuration.
 func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger) (*app, error) {
-	keys, err := seal.Load(cfg.Store.SQLite.KeyFile)
+	return options{}.assemble(ctx, cfg, log)
+}
+
+func (o options) assemble(ctx context.Context, cfg *config.Config, log *slog.Logger) (*app, error) {
+	master, err := source(cfg).Load(ctx, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	kms, err := keysOfAWS(ctx, cfg.KMS)
 	if err != nil {
 		return nil, err
 	}
@@ -89,13 +109,15 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger) (*app, 
 	if err != nil {
 		return nil, err
 	}
-	if err := keys.Verify(ctx, store); err != nil {
+	a := &app{cfg: cfg, store: store, log: log}
+	a.keys = seal.New(seal.Config{Master: master, Store: store, KMS: kms, CreateMissing: o.anyKey})
+	if err := a.keys.Verify(ctx, store); err != nil {
 		store.Close()
 		return nil, err
 	}
-	a := &app{cfg: cfg, store: store, log: log}
+	a.people = principals.New(principals.Config{Store: store, Sealer: a.keys, Account: cfg.Account})
 	a.svc = service.New(service.Config{
-		Store: store, Sealer: keys, Now: time.Now, Random: rand.Reader,
+		Store: store, Sealer: a.keys, Now: time.Now, Random: rand.Reader,
 		Account: cfg.Account, Region: cfg.Region,
 		MinimumInterval: cfg.Scheduler.MinimumInterval,
 		CatchUp:         cfg.Scheduler.CatchUp == config.CatchUpNow,
@@ -112,6 +134,20 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger) (*app, 
 	return a, nil
 }
 
+// source is where the configuration says that the master key is.
+func source(cfg *config.Config) seal.Source {
+	k := cfg.Store.SQLite.MasterKey
+	return seal.Source{File: k.KeyFile, Env: k.KeyEnv, Credential: k.KeyCredential, Command: k.KeyCommand}
+}
+
+// keysOfAWS is AWS KMS, nil where the configuration has none.
+func keysOfAWS(ctx context.Context, c *config.KMS) (seal.KMS, error) {
+	if c == nil {
+		return nil, nil
+	}
+	return awskms.New(ctx, awskms.Config{Region: c.Region, Endpoint: c.Endpoint})
+}
+
 // declare writes the file's rotations into the store.
 func (a *app) declare(ctx context.Context) (service.DeclareReport, error) {
 	ds := make([]service.Declaration, 0, len(a.cfg.Secrets))
@@ -125,7 +161,10 @@ func (a *app) declare(ctx context.Context) (service.DeclareReport, error) {
 	return a.svc.Declare(ctx, ds)
 }
 
-func (a *app) Close() { _ = a.store.Close() }
+func (a *app) Close() {
+	a.people.Close() // writes when keys were last used
+	_ = a.store.Close()
+}
 
 // defaultPort is an engine's, for secrets that name none.
 func defaultPort(engine string) int {

@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -120,18 +124,23 @@ func newHealthcheck(g *globals) *cobra.Command {
 func askHealth(ctx context.Context, cfg *config.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	network, addr := "unix", socketPath(cfg)
+	network, addr, scheme := "unix", socketPath(cfg), "http"
+	transport := &http.Transport{Proxy: nil}
 	if _, err := os.Stat(addr); err != nil && cfg.Server.Listen != "" {
 		network, addr = "tcp", cfg.Server.Listen
+		if cfg.Server.TLS != nil {
+			scheme = "https"
+			if transport.TLSClientConfig, err = trustOwn(cfg.Server.TLS); err != nil {
+				return err
+			}
+		}
 	}
-	client := http.Client{Transport: &http.Transport{
-		Proxy: nil,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, addr)
-		},
-	}}
+	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}
+	client := http.Client{Transport: transport}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://pawl/healthz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://pawl/healthz", nil)
 	if err != nil {
 		return err
 	}
@@ -145,4 +154,33 @@ func askHealth(ctx context.Context, cfg *config.Config) error {
 		return fmt.Errorf("it answers: %s", body)
 	}
 	return nil
+}
+
+// trustOwn trusts the certificate that the daemon is to show, whoever issued it
+// and whatever it is for, and no other.
+func trustOwn(t *config.TLS) (*tls.Config, error) {
+	if t.RequireClient {
+		return nil, errors.New("its socket beside the store is not there, and server.listen wants a client certificate, which healthcheck has none of")
+	}
+	text, err := os.ReadFile(t.CertFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading its certificate: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", t.CertFile)
+	}
+	own, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("the certificate in %s is damaged: %w", t.CertFile, err)
+	}
+	c := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "pawl"}
+	c.RootCAs.AddCert(own)
+	switch {
+	case len(own.DNSNames) > 0:
+		c.ServerName = strings.Replace(own.DNSNames[0], "*", "pawl", 1)
+	case len(own.IPAddresses) > 0:
+		c.ServerName = own.IPAddresses[0].String()
+	}
+	return c, nil
 }

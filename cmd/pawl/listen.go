@@ -8,6 +8,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,14 +23,10 @@ import (
 	"github.com/pawlhq/pawl/server"
 )
 
-// defaultListen is where `pawl serve --dev` listens when nobody says where: the
-// port that AWS emulators are expected at.
-const defaultListen = "127.0.0.1:4566"
-
 // drain is how long requests under way may go on when the daemon stops.
 const drain = 5 * time.Second
 
-// dev are the flags of `pawl serve --dev`.
+// dev are the flags of `pawl serve`.
 type dev struct {
 	on     bool
 	listen string
@@ -37,7 +36,7 @@ type dev struct {
 // looks for no file: it makes a store of its own, which remove takes away.
 func (d dev) open(g *globals, cmd *cobra.Command) (a *app, remove func(), err error) {
 	if !d.on || g.config != "" {
-		a, err = g.open(cmd)
+		a, err = g.openWith(cmd, options{anyKey: d.on})
 		return a, func() {}, err
 	}
 	log, err := g.logger(cmd.ErrOrStderr())
@@ -51,7 +50,7 @@ func (d dev) open(g *globals, cmd *cobra.Command) (a *app, remove func(), err er
 	remove = func() { _ = os.RemoveAll(dir) }
 	cfg, err := temporary(cmd.Context(), dir, "")
 	if err == nil {
-		a, err = assemble(cmd.Context(), cfg, log)
+		a, err = options{anyKey: true}.assemble(cmd.Context(), cfg, log)
 	}
 	if err != nil {
 		remove()
@@ -63,34 +62,53 @@ func (d dev) open(g *globals, cmd *cobra.Command) (a *app, remove func(), err er
 	return a, remove, nil
 }
 
+// listening is the API before it is served.
+type listening struct {
+	net.Listener
+	dev bool
+	tls *server.TLS // nil = plain HTTP
+}
+
 // listener opens the API's port; nil where there is to be none. Errors are of
-// usage.
-func (d dev) listener(cfg *config.Config) (net.Listener, error) {
-	addr, by := cfg.Server.Listen, "server.listen"
+// usage: the address, a certificate, nobody there who may do anything.
+func (d dev) listener(ctx context.Context, a *app) (*listening, error) {
+	addr, by := a.cfg.Server.Listen, "server.listen"
 	switch {
 	case d.listen != "":
 		addr, by = d.listen, "--listen"
 	case addr == "" && d.on:
-		addr, by = defaultListen, "pawl serve --dev"
+		addr, by = config.DefaultListen, "pawl serve --dev"
 	}
-	switch {
-	case addr == "":
+	if addr == "" {
 		return nil, nil
-	case !d.on:
-		return nil, usage(fmt.Errorf("server.listen is set in %s, and there is no authentication yet: whoever reaches %s could read every secret. "+
-			"For development and tests: pawl serve --dev --config %s. For a daemon that only rotates remove server.listen; pawl healthcheck asks it through a socket", cfg.Path, addr, cfg.Path))
 	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, usage(fmt.Errorf("%s %q is not HOST:PORT; write for example %s", by, addr, defaultListen))
+		return nil, usage(fmt.Errorf("%s %q is not HOST:PORT; write for example %s", by, addr, config.DefaultListen))
 	}
-	if !engines.Loopback(host) {
-		return nil, usage(notLoopback(by, addr))
+	l := &listening{dev: d.on}
+	if t := a.cfg.Server.TLS; t != nil && !d.on {
+		l.tls, err = server.NewTLS(server.TLSConfig{
+			CertFile: t.CertFile, KeyFile: t.KeyFile, ClientCAFile: t.ClientCAFile, RequireClient: t.RequireClient, Log: a.log,
+		})
+		if err != nil {
+			return nil, usage(err)
+		}
 	}
-	l, err := net.Listen("tcp", addr)
+	// A name means what this machine's resolver says, so that is looked at again.
+	here := d.on || l.tls == nil && !a.cfg.Server.Insecure
+	if here && !engines.Loopback(host) {
+		return nil, usage(d.notLoopback(by, addr))
+	}
+	if !d.on {
+		if err := a.needsAdministrator(ctx); err != nil {
+			return nil, err
+		}
+	}
+	l.Listener, err = net.Listen("tcp", addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, usage(fmt.Errorf("%s: the port of %s is in use already; choose another: pawl serve --dev --listen 127.0.0.1:0 takes a free one", by, addr))
+		return nil, usage(fmt.Errorf("%s: the port of %s is in use already; choose another: %s --listen 127.0.0.1:0 takes a free one", by, addr, d.command()))
 	case err != nil:
 		var op *net.OpError
 		if errors.As(err, &op) {
@@ -98,16 +116,39 @@ func (d dev) listener(cfg *config.Config) (net.Listener, error) {
 		}
 		return nil, usage(fmt.Errorf("%s: listening on %s: %w", by, addr, err))
 	}
-	// A name means what this machine's resolver says.
-	if at, ok := l.Addr().(*net.TCPAddr); !ok || !at.IP.IsLoopback() {
+	if at, ok := l.Addr().(*net.TCPAddr); here && (!ok || !at.IP.IsLoopback()) {
 		l.Close()
-		return nil, usage(notLoopback(by, addr))
+		return nil, usage(d.notLoopback(by, addr))
 	}
 	return l, nil
 }
 
-func notLoopback(by, addr string) error {
-	return fmt.Errorf("%s %s is no loopback address, and a dev server lets everybody read everything; write for example %s", by, addr, defaultListen)
+func (d dev) command() string {
+	if d.on {
+		return "pawl serve --dev"
+	}
+	return "pawl serve"
+}
+
+func (d dev) notLoopback(by, addr string) error {
+	if d.on {
+		return fmt.Errorf("%s %s is no loopback address, and a dev server lets everybody read everything; write for example %s", by, addr, config.DefaultListen)
+	}
+	return fmt.Errorf("%s %s is no loopback address, and without TLS whoever is on the way could read the secrets; "+
+		"add server.tls to the configuration (pawl init --tls makes a certificate), or server.insecure: true where a proxy in front does TLS", by, addr)
+}
+
+// needsAdministrator makes sure that somebody can use the API, and can let others
+// do so.
+func (a *app) needsAdministrator(ctx context.Context) error {
+	switch there, err := a.people.Administrator(ctx); {
+	case err != nil:
+		return failed(err)
+	case !there:
+		return usage(fmt.Errorf("nobody is there who may use the API: it needs an administrator, a user with an access key who may do everything. "+
+			"Make one: pawl access create admin --administrator --config %s", a.cfg.Path))
+	}
+	return nil
 }
 
 // api is the API's server while it runs; the zero one is none.
@@ -117,22 +158,68 @@ type api struct {
 }
 
 // serveAPI serves the API on l, and tells out how to reach it.
-func (a *app) serveAPI(l net.Listener, health http.Handler, out io.Writer) *api {
-	s := &api{
-		server: server.New(server.Config{Service: a.svc, Auth: access.Dev{}, Log: a.log, Health: health}),
-		ended:  make(chan error, 1),
+func (a *app) serveAPI(l *listening, health http.Handler, out io.Writer) *api {
+	c := server.Config{Service: a.svc, Log: a.log, Health: health}
+	if l.dev {
+		c.Auth, c.STSAuth = access.Dev{}, access.Dev{Service: "sts"}
+	} else {
+		c.Auth = access.NewVerifier(access.VerifierConfig{Keys: a.people})
+		c.STS, c.STSAuth = a.people, access.NewVerifier(access.VerifierConfig{Keys: a.people, Service: "sts"})
+		c.RateLimits = a.cfg.Server.RateLimits
 	}
+	if l.tls != nil {
+		c.TLS = l.tls.Config()
+	}
+	s := &api{server: server.New(c), ended: make(chan error, 1)}
 	collectRarely()
-	go func() { s.ended <- s.server.Serve(l) }()
-	key := "test"
-	if a.cfg.Account != access.DevAccount {
-		key = a.cfg.Account // where the file's secrets are
+	go func() { s.ended <- s.server.Serve(l.Listener) }()
+	fmt.Fprintf(out, "export AWS_ENDPOINT_URL_SECRETS_MANAGER=%s\n", l.url())
+	if l.dev {
+		key := "test"
+		if a.cfg.Account != access.DevAccount {
+			key = a.cfg.Account // where the file's secrets are
+		}
+		fmt.Fprintf(out, `# Any credentials will do, for example:
+export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=test AWS_REGION=%s AWS_DEFAULT_REGION=%[2]s
+`, key, a.cfg.Region)
 	}
-	fmt.Fprintf(out, `export AWS_ENDPOINT_URL_SECRETS_MANAGER=http://%s
-# Any credentials will do, for example:
-export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=test AWS_REGION=%s AWS_DEFAULT_REGION=%[3]s
-`, l.Addr(), key, a.cfg.Region)
+	if l.tls != nil && l.tls.SelfSigned() {
+		fmt.Fprintf(out, "export AWS_CA_BUNDLE=%s\n", shellWord(a.cfg.Server.TLS.CertFile))
+	}
 	return s
+}
+
+// url is where clients reach the listener: by its address if its certificate is
+// good for that, else by the first name in the certificate.
+func (l *listening) url() string {
+	at := l.Addr().(*net.TCPAddr)
+	scheme, host := "http", at.IP.String()
+	if at.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	if l.tls != nil {
+		scheme = "https"
+		leaf := l.tls.Leaf()
+		if at.IP.IsUnspecified() || leaf.VerifyHostname(host) != nil {
+			for _, name := range leaf.DNSNames {
+				if !strings.HasPrefix(name, "*") {
+					host = name
+					break
+				}
+			}
+		}
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(at.Port))
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,-]+$`)
+
+// shellWord writes a word for a shell.
+func shellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // stop lets the requests under way finish, for a while.

@@ -148,7 +148,7 @@ With several secrets the worst counts: 1, then 3, then 4.`,
 	f.StringVar(&g.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&g.endpoint, "endpoint", "", "act at this running server, such as http://127.0.0.1:4566, instead of on the store;\nwith the AWS environment's credentials and region")
 	root.AddCommand(
-		newInit(&g), newSecret(&g), newRotate(&g), newServe(&g), newPlan(&g), newStatus(&g),
+		newInit(&g), newSecret(&g), newAccess(&g), newKey(&g), newRotate(&g), newServe(&g), newPlan(&g), newStatus(&g),
 		newPause(&g), newResume(&g), newDemo(&g), newHealthcheck(&g), newVersion(),
 	)
 	explainCompletion(root)

@@ -73,6 +73,7 @@ func TestEveryExampleIsValid(t *testing.T) {
 				continue
 			}
 			call, _, _ = strings.Cut(call, " < ")
+			call = strings.TrimSuffix(strings.TrimSpace(call), `)"`) // of eval "$(…)"
 			args := strings.Fields(call)
 			root := newRoot()
 			cmd, rest, err := root.Find(args)

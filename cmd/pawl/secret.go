@@ -126,6 +126,9 @@ func newSecretDescribe(g *globals) *cobra.Command {
 					{"created", when(d.CreatedDate)}, {"changed", when(d.LastChangedDate)},
 					{"last rotated", when(d.LastRotatedDate)}, {"next rotation", when(d.NextRotationDate)},
 				}
+				if d.KmsKeyID != "" {
+					rows = append(rows, []string{"key", d.KmsKeyID})
+				}
 				if !d.DeletedDate.IsZero() {
 					rows = append(rows, []string{"deleted", when(d.DeletedDate)})
 				}

@@ -188,6 +188,7 @@ arguments show in the process list.`,
 	d.register(c)
 	c.MarkFlagsMutuallyExclusive("value-file", "binary-file", "engine")
 	c.Flags().StringVar(&in.Description, "description", "", "what the secret is for")
+	c.Flags().StringVar(&in.KmsKeyID, "kms-key-id", "", "key that encrypts it: alias/NAME, a key's id, or the ARN of either (default: the master key)")
 	c.Flags().StringArrayVar(&tags, "tag", nil, "KEY=VALUE; may be given several times")
 	jsonFlag(c, &asJSON)
 	return c

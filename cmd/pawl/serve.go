@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"reflect"
@@ -22,8 +20,8 @@ import (
 )
 
 // grace is how long a stopping daemon waits for rotations that are past the
-// point where stopping helps, the API's requests included. It is under what container managers allow before
-// they kill (Kubernetes: 30 s).
+// point where stopping helps, the API's requests included. It is under what
+// container managers allow before they kill (Kubernetes: 30 s).
 const grace = 25 * time.Second
 
 func newServe(g *globals) *cobra.Command {
@@ -32,15 +30,22 @@ func newServe(g *globals) *cobra.Command {
 		Use:   "serve",
 		Short: "Run the daemon that rotates on schedule, and serve the API",
 		Long: `Runs until SIGTERM or SIGINT; requests and rotations under way reach a safe point
-first. SIGHUP reads the configuration again; a bad file is refused, and the old
-one stays.
+first. SIGHUP reads the configuration and the master key again; a bad file is
+refused, and the old one stays.
 
---dev serves AWS Secrets Manager's API too, to this machine alone: for
-development and tests. It takes any credentials: everybody may do everything, in
-account 123456789012, or in that of an access key that is 12 digits, and in the
-region of his requests. Without --config nothing needs to be set up: the store is
-temporary and removed at the end; with --config the data stays in that one.`,
+Where server.listen is set it serves AWS Secrets Manager's API, to who signs his
+requests with an access key and may do what he asks (pawl access). It does not
+start without an administrator, nor, on an address that is not loopback, without
+TLS: pawl init --tls makes both.
+
+--dev serves the API in plain HTTP to this machine alone: for development and
+tests. It takes any credentials: everybody may do everything, in account
+123456789012, or in that of an access key that is 12 digits, and in the region of
+his requests. Any key that a secret names comes into being. Without --config
+nothing needs to be set up: the store is temporary and removed at the end; with
+--config the data stays in that one.`,
 		Example: `  pawl serve --config /etc/pawl/pawl.yaml --log-format json
+  pawl serve --listen 127.0.0.1:4566
   pawl serve --dev
   pawl serve --dev --listen 127.0.0.1:0 --config pawl.yaml`,
 		Args: cobra.NoArgs,
@@ -48,16 +53,13 @@ temporary and removed at the end; with --config the data stays in that one.`,
 			if err := g.hereOnly(cmd); err != nil {
 				return err
 			}
-			if d.listen != "" && !d.on {
-				return usage(errors.New("--listen goes with --dev; there is no authentication yet"))
-			}
 			a, remove, err := d.open(g, cmd)
 			if err != nil {
 				return err
 			}
 			defer remove()
 			defer a.Close()
-			l, err := d.listener(a.cfg)
+			l, err := d.listener(cmd.Context(), a)
 			if err != nil {
 				return err
 			}
@@ -65,12 +67,12 @@ temporary and removed at the end; with --config the data stays in that one.`,
 		},
 	}
 	c.Flags().BoolVar(&d.on, "dev", false, "serve the API to this machine, with any credentials")
-	c.Flags().StringVar(&d.listen, "listen", "", "with --dev: HOST:PORT, a loopback address; port 0 is any free one\n(default server.listen of the configuration, else "+defaultListen+")")
+	c.Flags().StringVar(&d.listen, "listen", "", "HOST:PORT of the API; port 0 is any free one (default server.listen of\nthe configuration, with --dev else "+config.DefaultListen+")")
 	return c
 }
 
 // serve runs the daemon until ctx ends, with the API on l unless that is nil.
-func (a *app) serve(ctx context.Context, l net.Listener, out io.Writer) error {
+func (a *app) serve(ctx context.Context, l *listening, out io.Writer) error {
 	if l != nil {
 		defer l.Close()
 	}
@@ -99,6 +101,7 @@ func (a *app) serve(ctx context.Context, l net.Listener, out io.Writer) error {
 	if l != nil {
 		served = a.serveAPI(l, health, out)
 	}
+	defer a.rewrapping(ctx)()
 	a.log.Info("pawl serves", "config", a.cfg.Path, "store", a.cfg.Store.SQLite.Path, "declared", len(a.cfg.Secrets))
 
 	var broken error
@@ -106,6 +109,7 @@ func (a *app) serve(ctx context.Context, l net.Listener, out io.Writer) error {
 		select {
 		case <-hup:
 			a.reload(ctx, sched)
+			a.reloadKeys(ctx)
 			continue
 		case broken = <-served.ended:
 		case <-ctx.Done():
@@ -162,6 +166,13 @@ func (a *app) reload(ctx context.Context, sched *scheduler.Scheduler) {
 		a.log.Warn("server: changed; it takes effect at the next start")
 	}
 	a.log.Info("configuration read again", "config", cfg.Path, "declared", len(cfg.Secrets))
+}
+
+// reloadKeys gets the master key again, which another process may have rotated.
+func (a *app) reloadKeys(ctx context.Context) {
+	if err := a.keys.Reload(ctx); err != nil {
+		a.log.Error("the master key was not read again; the old one stays", "error", err)
+	}
 }
 
 func (a *app) declareAndLog(ctx context.Context) error {

@@ -127,7 +127,8 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	s.served = p
 	ts.Setenv("ENDPOINT", p.endpoint)
-	ts.Setenv("ADDR", strings.TrimPrefix(p.endpoint, "http://"))
+	_, addr, _ := strings.Cut(p.endpoint, "://")
+	ts.Setenv("ADDR", addr)
 	ts.Defer(func() {
 		if s.served == p {
 			_, _ = p.stop()

@@ -102,6 +102,13 @@ var createRules = on("CreateSecret",
 		}
 		p.Refused("CreateSecret", M{"Name": p.Name(), "ClientRequestToken": p.Token(), "Tags": append(tags, M{"Key": "k50", "Value": "v"})}, "", "")
 	}},
+	rule{"encrypts under the key that is named, and says which", api("CreateSecret"), func(p *Probe) {
+		key := p.OwnKey()
+		s := p.Secret(M{"KmsKeyId": key})
+		p.Describe(s).Is("KmsKeyId", key)
+		p.Get(s).Is("SecretString", "first")
+		p.underKey(s, s.Version, true)
+	}},
 	rule{"refuses a KMS key that can't be one", "answer of AWS quoted in several issues", func(p *Probe) {
 		p.Refused("CreateSecret", M{"Name": p.Name(), "ClientRequestToken": p.Token(), "SecretString": "x", "KmsKeyId": "no key at all"},
 			"InvalidParameterException", "The operation failed because of an invalid KMS key: Invalid keyId")

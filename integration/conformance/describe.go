@@ -65,6 +65,18 @@ func (p *Probe) versions(s *Secret, deprecated bool) map[string]*Answer {
 	return out
 }
 
+// underKey expects that a version is encrypted under a key of one's own, or under
+// the default key.
+func (p *Probe) underKey(s *Secret, version string, own bool) {
+	v := p.versions(s, false)[version]
+	if v == nil {
+		p.Fail("version %s is not listed", version)
+	}
+	if keys, _ := v.Members["KmsKeyIds"].([]any); len(keys) == 0 || equal(keys, L{"DefaultEncryptionKey"}) == own {
+		p.Fail("want a key of one's own: %v, got %s", own, v)
+	}
+}
+
 var versionRules = on("ListSecretVersionIds",
 	rule{"lists each version with id, labels, date and keys", recorded(deprecatedStage), func(p *Probe) {
 		s := p.Secret()

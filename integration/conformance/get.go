@@ -99,6 +99,10 @@ var getRules = on("GetSecretValue",
 		s, q := p.shared(M{})
 		q.Refused("GetSecretValue", M{"SecretId": s.ARN}, "InvalidRequestException", defaultKey)
 	}},
+	rule{"answers another account under a key of one's own, where the policy allows", otherAccounts, func(p *Probe) {
+		s, q := p.shared(M{"KmsKeyId": p.OwnKey()})
+		q.OK("GetSecretValue", M{"SecretId": s.ARN}).Is("ARN", s.ARN).Is("SecretString", "first")
+	}},
 	rule{"keeps text as it was, whatever is in it", api("GetSecretValue"), func(p *Probe) {
 		for _, v := range []string{" ", "\n", "{\"a\": 1 , \"b\":\"<&>\"}", "\u2028\u00a0🔑\u0007", `\u0041`} {
 			p.Get(p.Secret(M{"SecretString": v})).Is("SecretString", v)
@@ -112,9 +116,6 @@ const defaultKey = "You can't access a secret from a different AWS account if yo
 // returns the Probe as another account.
 func (p *Probe) shared(members M) (*Secret, *Probe) {
 	q := p.OtherAccount()
-	if p.Isolated {
-		p.Skip("resource policies do not yet let other accounts in")
-	}
 	s := p.Secret(members)
 	p.OK("PutResourcePolicy", M{"SecretId": s.Name, "ResourcePolicy": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"secretsmanager:*","Resource":"*"}]}`})
 	return s, q

@@ -81,6 +81,14 @@ func (p *Probe) InReplicaRegion() *Probe {
 	return p.In(p.ReplicaRegion)
 }
 
+// OwnKey returns a KMS key that is not the default one.
+func (p *Probe) OwnKey() string {
+	if p.Key == "" {
+		p.Skip("needs a KMS key")
+	}
+	return p.Key
+}
+
 // RotationFunction returns the ARN of a function that may be invoked.
 func (p *Probe) RotationFunction() string {
 	if p.Function == "" {

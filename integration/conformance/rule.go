@@ -66,7 +66,7 @@ func Rules() []Rule {
 		createRules, getRules, batchRules, putRules, updateRules, stageRules,
 		describeRules, listRules, filterRules(), versionRules, deleteRules, restoreRules,
 		rotateRules, scheduleRules(), rotatedRules, cancelRules, passwordRules(),
-		tagRules, policyRules, validateRules(), replicationRules, managedRules,
+		tagRules, policyRules, validateRules(), decisionRules, replicationRules, managedRules,
 		commonRules(), boundRules(),
 	)
 	slices.SortStableFunc(all, func(a, b Rule) int {
@@ -85,6 +85,13 @@ const (
 	policies  = "AWS user guide, Resource-based policies"
 	secretOf  = "AWS user guide, What's in a Secrets Manager secret"
 	schedules = "AWS user guide, Schedule expressions"
+
+	otherAccounts  = "AWS user guide, Access from another account"
+	encryption     = "AWS user guide, Secret encryption and decryption"
+	authorization_ = "AWS service authorization reference, AWS Secrets Manager"
+	evaluated      = "AWS IAM user guide, Policy evaluation logic"
+	denials        = "AWS IAM user guide, Troubleshoot access denied error messages"
+
 	signing   = "AWS general reference, Signature Version 4"
 	cloudNuke = "answer of AWS in cloud-nuke issue 435"
 	reused    = "moto tests checked against AWS: a ClientRequestToken used again"

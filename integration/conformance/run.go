@@ -103,7 +103,12 @@ func (p *Probe) clean() (err error) {
 				m.at.Call("StopReplicationToReplica", in)
 			}
 		}
-		a := m.at.Call("DeleteSecret", M{"SecretId": m.name, "ForceDeleteWithoutRecovery": true})
+		end := M{"SecretId": m.name, "ForceDeleteWithoutRecovery": true}
+		a := m.at.Call("DeleteSecret", end)
+		if a.Code() == "AccessDeniedException" { // by the policy that the rule put on it
+			m.at.Call("DeleteResourcePolicy", in)
+			a = m.at.Call("DeleteSecret", end)
+		}
 		if a.Status != 200 && a.Code() != "ResourceNotFoundException" {
 			errs = append(errs, fmt.Errorf("%s is left behind in %s: %s", m.name, m.at.region, a))
 		}

@@ -19,6 +19,9 @@ type Target struct {
 	Other *aws.Credentials
 	// Denied are credentials of the same account that may do nothing.
 	Denied *aws.Credentials
+	// Session are session credentials, with their token, of the same account that
+	// may do what Credentials may.
+	Session *aws.Credentials
 	// ReplicaRegion is a second region of the endpoint; "" = none.
 	ReplicaRegion string
 	// Function is the ARN of a rotation function that the endpoint may invoke.
@@ -32,11 +35,11 @@ type Target struct {
 	// PartnerRole is the ARN of a role for partners' secrets; "" = none. {account}
 	// in it stands for the caller's.
 	PartnerRole string
+	// Key is a KMS key, by id, ARN or alias, that secrets of Region may be encrypted
+	// under and that Other's account may use too; "" = none.
+	Key string
 	// Unverified: the endpoint accepts any well-formed credentials.
 	Unverified bool
-	// Isolated: the endpoint lets nobody into another account, whatever a
-	// resource policy says.
-	Isolated bool
 	// Patience is how long a rule waits for what AWS promises to happen in the
 	// end; 0 = 10 s. AWS lists new secrets within 5 minutes.
 	Patience time.Duration

@@ -105,6 +105,7 @@ var booleans = &codec{
 			return d.literal("true")
 		case 'f':
 			v.SetBool(false)
+			d.noteEmpty()
 			return d.literal("false")
 		}
 		return d.unfit("a Boolean")

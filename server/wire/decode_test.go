@@ -151,7 +151,7 @@ func TestRequestsAsTheyComeOverTheWire(t *testing.T) {
 		{`{"Count":9223372036854775807}`, n(9223372036854775807), ""},
 		{`{"Count":-9223372036854775808}`, n(-9223372036854775808), ""},
 		{`{"Small":0}`, request{}, "small"},
-		{`{"Force":false,"Maybe":null,"Count":null,"Tags":null,"Rules":null,"SecretString":null,"Labels":null}`, request{}, ""},
+		{`{"Force":false,"Maybe":null,"Count":null,"Tags":null,"Rules":null,"SecretString":null,"Labels":null}`, request{}, "force"},
 		{`{"TagKeys":["a",null,"b"]}`, request{TagKeys: []string{"a", "b"}}, ""},
 		{`{"TagKeys":[]}`, request{TagKeys: []string{}}, "tagKeys"},
 		{`{"TagKeys":[null]}`, request{TagKeys: []string{}}, "tagKeys"},

@@ -54,7 +54,7 @@ func Append(b []byte, v any) ([]byte, error) {
 // comes twice the last one counts. It keeps no part of body.
 //
 // sent names the members that were there but are as empty in Go as if they had
-// not been: an empty text or list, a zero. The names are paths as service.Check
+// not been: an empty text or list, a zero, a false. The names are paths as service.Check
 // takes them ("filters.1.member.key"); nil when there are none.
 //
 // Errors are Invalid with Code SerializationException, and never hold a part of

@@ -3,7 +3,6 @@ package seal
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pawlhq/pawl/secrets"
@@ -18,8 +18,8 @@ import (
 
 // A key file is text. Its first line says what it is; lines that begin with #
 // and empty lines are for people; each other line is a key: its id, a space, and
-// 32 bytes in base64. The first key seals, all of them open. The id is derived
-// from the key, so that a mistyped key is noticed.
+// 32 bytes in base64. The first key is the newest, all of them open. The id is
+// derived from the key, so that a mistyped key is noticed.
 const (
 	keyFileTitle = "pawl key file 1"
 	keyFileNote  = `# Whoever has this file and the database can read every secret.
@@ -53,11 +53,15 @@ func GenerateKeyFile(path string, random io.Reader) (err error) {
 				WithHint("check the disk of %s", filepath.Dir(path))
 		}
 	}()
-	_, err = fmt.Fprintf(f, "%s\n%s%s %s\n", keyFileTitle, keyFileNote, idOf(raw), base64.StdEncoding.EncodeToString(raw))
+	_, err = fmt.Fprintf(f, "%s\n%s%s\n", keyFileTitle, keyFileNote, keyLine(raw))
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))
+}
+
+func keyLine(raw []byte) string {
+	return idOf(raw).String() + " " + base64.StdEncoding.EncodeToString(raw)
 }
 
 func syncFolder(dir string) error {
@@ -68,9 +72,23 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Load reads a key file. Errors are Invalid: the file is missing, can be read
-// by others than its owner, is not a key file, or a key in it is damaged.
+// Load reads a key file and makes a Keyring of nothing else. Errors: as
+// Source.Load.
 func Load(path string) (*Keyring, error) {
+	f, err := openKeyFile(path)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := f.keys()
+	if err != nil {
+		return nil, err
+	}
+	return New(Config{Master: &Master{keys: keys, source: Source{File: path}}}), nil
+}
+
+// readKeyFile reads a key file's text. Errors are Invalid: the file is missing,
+// or can be read by others than its owner.
+func readKeyFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -97,24 +115,106 @@ func Load(path string) (*Keyring, error) {
 	if err != nil {
 		return nil, secrets.Errorf(secrets.Invalid, "reading the key file: %w", err).WithHint("check the disk")
 	}
-	k, err := parse(path, text)
-	if err != nil {
-		return nil, secrets.Errorf(secrets.Invalid, "the key file %s %w", path, err).
-			WithHint("put it back from its backup")
-	}
-	return k, nil
+	return text, nil
 }
 
-// parse reads a key file's text. Its errors go on after "the key file X" and
-// never show what the file holds.
-func parse(path string, text []byte) (*Keyring, error) {
-	k := &Keyring{path: path}
+// keyFile is a key file's text, to be written anew with other keys in it.
+type keyFile struct {
+	path string
+	text []byte
+}
+
+func openKeyFile(path string) (*keyFile, error) {
+	text, err := readKeyFile(path)
+	return &keyFile{path, text}, err
+}
+
+func (f *keyFile) keys() ([]key, error) {
+	keys, err := parse(f.text, false)
+	if err != nil {
+		s := Source{File: f.path}
+		return nil, secrets.Errorf(secrets.Invalid, "%s %w", s, err).WithHint("%s", s.remedy())
+	}
+	return keys, nil
+}
+
+// add puts a key before the others. All else stays as people wrote it.
+func (f *keyFile) add(raw []byte) {
+	lines := bytes.SplitAfter(f.text, []byte("\n"))
+	i := slices.IndexFunc(lines, func(l []byte) bool { return isKeyLine(l) && !isTitle(l) })
+	lines = slices.Insert(lines, i, []byte(keyLine(raw)+"\n"))
+	f.text = bytes.Join(lines, nil)
+}
+
+// remove takes keys out.
+func (f *keyFile) remove(ids []keyID) {
+	lines := bytes.SplitAfter(f.text, []byte("\n"))
+	lines = slices.DeleteFunc(lines, func(l []byte) bool {
+		text, _, _ := strings.Cut(strings.TrimSpace(string(l)), " ")
+		id, ok := parseID(text)
+		return ok && isKeyLine(l) && slices.Contains(ids, id)
+	})
+	f.text = bytes.Join(lines, nil)
+}
+
+func isTitle(line []byte) bool { return string(bytes.TrimSpace(line)) == keyFileTitle }
+
+func isKeyLine(line []byte) bool {
+	line = bytes.TrimSpace(line)
+	return len(line) > 0 && line[0] != '#'
+}
+
+// write replaces the file by one of the same owner: whoever reads it meanwhile,
+// and whoever finds it after a crash, has either the old one or the new one.
+func (f *keyFile) write() (err error) {
+	defer func() {
+		if err != nil {
+			err = secrets.Errorf(secrets.Invalid, "writing the key file %s anew: %w", f.path, err).
+				WithHint("nothing was changed; run it as the file's owner, with its folder writable and the disk not full")
+		}
+	}()
+	path, err := filepath.EvalSymlinks(f.path)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	// One at a time writes it. What is there was left by one who was killed, and
+	// nothing can need a key of his that never came into the file.
+	temp := path + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	t, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = t.Write(f.text)
+	if err = errors.Join(err, keepOwner(t, info), t.Sync(), t.Close()); err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// parse reads the text of a key file or, where bare is allowed, keys that stand
+// there in base64 without anything else. Its errors go on after "the key file X"
+// and never show what was read.
+func parse(text []byte, bare bool) ([]key, error) {
 	switch {
 	case len(bytes.TrimSpace(text)) == 0:
 		return nil, errors.New("is empty")
 	case len(text) > maxKeyFile:
 		return nil, errors.New("is too large to be one")
 	}
+	if first, _, _ := bytes.Cut(text, []byte("\n")); bare && !isTitle(first) {
+		return parseBare(text)
+	}
+	var keys []key
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
@@ -131,15 +231,31 @@ func parse(path string, text []byte) (*Keyring, error) {
 		if err != nil {
 			return nil, fmt.Errorf("is damaged in line %d: %w", n, err)
 		}
-		k.keys = append(k.keys, key)
+		keys = append(keys, key)
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("is damaged: %w", err)
 	}
-	if len(k.keys) == 0 {
+	if len(keys) == 0 {
 		return nil, errors.New("has no key in it")
 	}
-	return k, nil
+	return keys, nil
+}
+
+func parseBare(text []byte) ([]key, error) {
+	var keys []key
+	for _, word := range strings.Fields(string(text)) {
+		raw, err := parseRaw(word)
+		if err != nil {
+			return nil, fmt.Errorf("is no key: %w", err)
+		}
+		k, err := newKey(raw)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
 }
 
 func parseKey(line string) (key, error) {
@@ -147,25 +263,23 @@ func parseKey(line string) (key, error) {
 	if !ok {
 		return key{}, errors.New("a key is its id, a space and 32 bytes in base64")
 	}
-	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	raw, err := parseRaw(strings.TrimSpace(text))
 	if err != nil {
-		return key{}, errors.New("the key is not base64")
-	}
-	if len(raw) != keyLen {
-		return key{}, fmt.Errorf("the key has %d bytes instead of %d", len(raw), keyLen)
+		return key{}, err
 	}
 	if id != idOf(raw).String() {
 		return key{}, errors.New("the key does not match its id")
 	}
-	aead, err := gcm(raw)
-	if err != nil {
-		return key{}, err
-	}
-	return key{idOf(raw), aead}, nil
+	return newKey(raw)
 }
 
-// idOf derives a key's public name.
-func idOf(raw []byte) keyID {
-	sum := sha256.Sum256(append([]byte("pawl key id\x00"), raw...))
-	return keyID(sum[:idLen])
+func parseRaw(text string) ([]byte, error) {
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, errors.New("the key is not base64")
+	}
+	if len(raw) != keyLen {
+		return nil, fmt.Errorf("the key has %d bytes instead of %d", len(raw), keyLen)
+	}
+	return raw, nil
 }

@@ -17,7 +17,7 @@ import (
 
 var _ service.Sealer = (*Keyring)(nil)
 
-func newKeyring(t *testing.T) *Keyring {
+func newKeyring(t testing.TB) *Keyring {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "pawl.key")
 	if err := GenerateKeyFile(path, rand.Reader); err != nil {
@@ -129,7 +129,9 @@ func TestAdditionalDataNeverCollides(t *testing.T) {
 		return [5]string{part.Draw(t, "purpose"), part.Draw(t, "key"), part.Draw(t, "arn"), part.Draw(t, "id"),
 			string(rapid.ByteMax(1).Draw(t, "type"))}
 	}
-	render := func(p [5]string) string { return string(additional(p[0], []byte(p[1]), p[2], p[3], p[4][0])) }
+	render := func(p [5]string) string {
+		return string(additional(nil, format1, p[0], []byte(p[1]), p[2], p[3], p[4][0]))
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := draw(t), draw(t)
 		if (render(a) == render(b)) != (a == b) {
@@ -175,7 +177,7 @@ func TestAnotherKeyIsNamed(t *testing.T) {
 	}
 	_, err = b.Open(context.Background(), "arn", "id", sealed)
 	wantFailure(t, err)
-	for _, want := range []string{a.KeyID(), b.KeyID(), b.path, "key_file"} {
+	for _, want := range []string{a.KeyID(), b.KeyID(), b.Source().File, "key_file"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not say %s", err, want)
 		}
@@ -211,7 +213,7 @@ func TestVerify(t *testing.T) {
 	}
 	err := other.Verify(ctx, m)
 	wantFailure(t, err)
-	for _, want := range []string{mine.KeyID(), other.KeyID(), other.path} {
+	for _, want := range []string{mine.KeyID(), other.KeyID(), other.Source().File} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not say %s", err, want)
 		}

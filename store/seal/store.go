@@ -32,7 +32,9 @@ type Store interface {
 	Reseal(ctx context.Context, after string, n int, change func(arn secrets.ARN, versionID string, sealed []byte) ([]byte, error)) (next string, err error)
 }
 
-// NamedKey is a key of Pawl's own that secrets name by KmsKeyId.
+// NamedKey is a key of Pawl's own that secrets name by KmsKeyId. One record among
+// them stands for the default key: its ID is "default", its Generations are the
+// master keys that ever sealed, without their material.
 type NamedKey struct {
 	ID          string // a UUID
 	Alias       string // alias/…

@@ -22,6 +22,7 @@ type cache struct {
 
 	mu         sync.Mutex
 	at         int64 // the reading that the entries are true of, or newer
+	newest     int64 // reading that anybody came with
 	committing bool
 	// What is used moves to young; when that is half of what may be kept, it
 	// becomes old, and what was old and not used since is forgotten.
@@ -90,13 +91,16 @@ func (c *cache) value(a secrets.ARN, versionID string, now int64) (sealed []byte
 	return sealed, known, keep
 }
 
-// seen returns a copy of an encrypted value that is in the cache, whatever the
-// clock says: the value of a version never changes. nil = it is not there.
+// seen returns a copy of an encrypted value that is in the cache, without a look
+// at the clock: what a version's value opens to never changes. It may have been
+// encrypted anew, and then who has seen a record from after that gets the new
+// one; so nobody gets any while a reading is about that is newer than the
+// entries. nil = it is not there.
 func (c *cache) seen(a secrets.ARN, versionID string) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.young[placeOf(a)]
-	if e == nil || e.secret.ARN != a {
+	if e == nil || e.secret.ARN != a || c.newest > c.at {
 		return nil
 	}
 	return bytes.Clone(e.values[versionID])
@@ -106,8 +110,10 @@ func (c *cache) seen(a secrets.ARN, versionID string) []byte {
 func (c *cache) entry(p place, now int64) (e *entry, keep bool) {
 	switch {
 	case now == unknownClock:
+		c.empty(unknownClock) // what he reads next may be newer than all that is here
 		return nil, false
 	case now > c.at:
+		c.newest = max(c.newest, now)
 		if c.committing {
 			// It may be this store's own write, which takes out what it touched
 			// in a moment.

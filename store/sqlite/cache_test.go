@@ -314,10 +314,35 @@ func TestCacheInARace(t *testing.T) {
 			t.Error("nobody knows what is on the disk")
 		}
 	})
+	t.Run("a value is encrypted anew, and its record is read before the cache knows", func(t *testing.T) {
+		for _, from := range []int64{5, 6} { // a commit of this store; one after another process's
+			c := newCache()
+			c.find(p, 5)
+			c.keep(&service.Secret{ARN: arn(0), Versions: secrets.Versions{{ID: versionID(1)}}}, service.Sealed{versionID(1): []byte("old")}, 5)
+			if string(c.seen(arn(0), versionID(1))) != "old" {
+				t.Fatal("the value was not kept")
+			}
+			c.begin()
+			if string(c.seen(arn(0), versionID(1))) != "old" {
+				t.Error("nobody has seen anything newer yet")
+			}
+			c.find(p, 7)
+			if c.seen(arn(0), versionID(1)) != nil {
+				t.Error("who has the new record got the old value")
+			}
+			c.end(nil, from, 7, []place{p})
+			if c.seen(arn(0), versionID(1)) != nil {
+				t.Error("the old value is still there")
+			}
+		}
+	})
 	t.Run("the clock cannot be read", func(t *testing.T) {
 		c := filled(t, 5)
 		if got, keep := c.find(p, unknownClock); got != nil || keep {
 			t.Error("nothing is true of no reading")
+		}
+		if got, keep := c.find(p, 5); got != nil || !keep {
+			t.Error("what was read meanwhile may have been newer")
 		}
 	})
 }
@@ -362,19 +387,19 @@ func TestCacheIsBounded(t *testing.T) {
 func TestReadingsBeginAfterTheCall(t *testing.T) {
 	var n atomic.Int64 // what a reading returns
 	var under atomic.Int32
-	c := clock{read: func() (int64, error) {
+	c := clock{read: func() (ticks, error) {
 		if under.Add(1) != 1 {
 			t.Error("two readings at once")
 		}
 		defer under.Add(-1)
-		return n.Load(), nil
+		return ticks{secrets: n.Load()}, nil
 	}}
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
 			for range 500 {
 				least := n.Add(1)
-				if got, err := c.now(t.Context()); err != nil || got < least {
+				if got, err := c.now(t.Context()); err != nil || got.secrets < least {
 					t.Errorf("a reading of %d, error %v, for a call when it was %d", got, err, least)
 				}
 			}
@@ -384,7 +409,7 @@ func TestReadingsBeginAfterTheCall(t *testing.T) {
 
 	// Who waits for a reading that others have asked for may give up.
 	begun, proceed := make(chan struct{}), make(chan struct{})
-	c.read = func() (int64, error) { begun <- struct{}{}; <-proceed; return 0, errors.New("mine") }
+	c.read = func() (ticks, error) { begun <- struct{}{}; <-proceed; return ticks{}, errors.New("mine") }
 	ask := func() {
 		if _, err := c.now(t.Context()); err == nil || err.Error() != "mine" {
 			t.Errorf("error %v", err)

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 var children = map[string]func(args []string) error{
-	"write": childWrite, "count": childCount, "hold": childHold, "open as nobody": childOpenAsNobody, "grep": childGrep, "create": childCreate, "bump": childBump,
+	"write": childWrite, "count": childCount, "hold": childHold, "open as nobody": childOpenAsNobody, "grep": childGrep, "create": childCreate, "bump": childBump, "tag": childTag,
 }
 
 type child struct {

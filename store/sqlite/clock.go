@@ -6,14 +6,22 @@ import (
 	"sync"
 )
 
-const clockQuery = "SELECT n FROM clock"
+// clockQuery reads the clock of the secrets alone, ticksQuery all of it.
+const (
+	clockQuery = "SELECT n FROM clock"
+	ticksQuery = "SELECT n, settings FROM clock"
+)
 
-// clock reads the database's clock, which rises with every row that anybody
-// writes. Those who ask while it is being read share the next reading: each
-// needs one that began after he asked, and thirty-two at once need no
-// thirty-two.
+// ticks is what the database's clock shows: two numbers, of which one rises with
+// every row of secrets that anybody writes, the other with every change of the
+// settings.
+type ticks struct{ secrets, settings int64 }
+
+// clock reads the database's clock. Those who ask while it is being read share
+// the next reading: each needs one that began after he asked, and thirty-two at
+// once need no thirty-two.
 type clock struct {
-	read func() (int64, error) // quick: it is not interrupted
+	read func() (ticks, error) // quick: it is not interrupted
 
 	busy sync.Mutex // held while reading
 	mu   sync.Mutex
@@ -21,15 +29,15 @@ type clock struct {
 }
 
 type reading struct {
-	done chan struct{} // closed when n and err are there
-	n    int64
+	done chan struct{} // closed when the two below are there
+	at   ticks
 	err  error
 }
 
 // now returns a reading that began after the call, or ctx's error.
-func (c *clock) now(ctx context.Context) (int64, error) {
+func (c *clock) now(ctx context.Context) (ticks, error) {
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return ticks{}, err
 	}
 	c.mu.Lock()
 	r := c.next
@@ -47,14 +55,14 @@ func (c *clock) now(ctx context.Context) (int64, error) {
 		c.mu.Lock()
 		c.next = nil
 		c.mu.Unlock()
-		r.n, r.err = c.read()
+		r.at, r.err = c.read()
 		c.busy.Unlock()
 		close(r.done)
 	}
 	select {
 	case <-r.done:
-		return r.n, r.err
+		return r.at, r.err
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return ticks{}, ctx.Err()
 	}
 }

@@ -75,13 +75,13 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	// Four readers are plenty for one disk, and an idle store keeps none.
 	s.readers = readers(path, 4, o.BusyTimeout)
 	s.ticks = readers(path, 1, o.BusyTimeout)
-	ticks, err := s.ticks.PrepareContext(ctx, clockQuery)
+	look, err := s.ticks.PrepareContext(ctx, ticksQuery)
 	if err != nil {
 		return nil, classify(path, err)
 	}
-	s.clock.read = func() (n int64, err error) {
-		err = ticks.QueryRow().Scan(&n)
-		return n, err
+	s.clock.read = func() (at ticks, err error) {
+		err = look.QueryRow().Scan(&at.secrets, &at.settings)
+		return at, err
 	}
 	return s, nil
 }

@@ -76,6 +76,12 @@ func TestQueryPlans(t *testing.T) {
 		for _, query := range []string{findQuery, readQuery, valueQuery, idQuery} {
 			check(query)
 		}
+		for _, query := range []string{principalQuery, holderQuery, accountQuery, everyoneQuery, namedKeysQuery, resealQuery} {
+			check(query, "SCAN named_keys USING INDEX") // all of them
+		}
+		uses(everyoneQuery, "((account,name)>(?,?))")
+		uses(resealQuery, "((secret_id,id)>(?,?))")
+		check(usesQuery, "SCAN json_each VIRTUAL TABLE")
 		check(fewQuery, "SCAN (subquery")
 		check(versionsQuery, "SCAN json_each VIRTUAL TABLE")
 		check(placesQuery, "SCAN (subquery", "SCAN place", "SCAN secrets USING COVERING INDEX") // of these one row

@@ -113,6 +113,33 @@ func benchmarkSize(b *testing.B, n int) {
 	b.Logf("resident: %d MB", resident()>>20)
 }
 
+// BenchmarkRequest is what a request for a value asks of a store, from 32
+// goroutines: whether the settings changed, the record, the value.
+func BenchmarkRequest(b *testing.B) {
+	s := open(b, filepath.Join(b.TempDir(), "pawl.db"))
+	if err := storetest.Fill(b.Context(), s, 100, nil); err != nil {
+		b.Fatal(err)
+	}
+	read := func(b *testing.B) {
+		sec, err := s.Find(b.Context(), secrets.ID{ARN: storetest.FillARN(rand.IntN(100))})
+		if err == nil {
+			_, err = s.Value(b.Context(), sec.ARN, sec.Versions.IDWith(secrets.Current))
+		}
+		if err != nil {
+			b.Error(err)
+		}
+	}
+	b.Run("read", func(b *testing.B) { together(b, func(int) { read(b) }) })
+	b.Run("settings+read", func(b *testing.B) {
+		together(b, func(int) {
+			if _, err := s.SettingsRevision(b.Context()); err != nil {
+				b.Error(err)
+			}
+			read(b)
+		})
+	})
+}
+
 // together calls do from 32 goroutines.
 func together(b *testing.B, do func(worker int)) {
 	var worker atomic.Int64

@@ -27,7 +27,7 @@ import (
 	"github.com/pawlhq/pawl/service"
 )
 
-// Store is a service.Store, and a seal.Memory.
+// Store is a service.Store, a principals.Store and a seal.Store.
 type Store struct {
 	path    string
 	readers *sql.DB
@@ -142,14 +142,14 @@ func (s *Store) Find(ctx context.Context, id secrets.ID) (*service.Secret, error
 // now asks the clock. Where it does not answer, the database itself is asked
 // next and will say why.
 func (s *Store) now(ctx context.Context) (int64, error) {
-	now, err := s.clock.now(ctx)
+	at, err := s.clock.now(ctx)
 	if ctx.Err() != nil {
 		return 0, classify(s.path, ctx.Err())
 	}
 	if err != nil {
 		return unknownClock, nil
 	}
-	return now, nil
+	return at.secrets, nil
 }
 
 // Due implements service.Store.

@@ -5,14 +5,10 @@ import (
 	"testing"
 
 	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/seal"
 	"github.com/pawlhq/pawl/store/storetest"
 )
 
-var (
-	_ service.Store = (*Store)(nil)
-	_ seal.Memory   = (*Store)(nil)
-)
+var _ service.Store = (*Store)(nil)
 
 func open(t testing.TB, path string) *Store {
 	t.Helper()

@@ -177,3 +177,11 @@ func (s *Store) Remember(ctx context.Context, name string, value []byte) ([]byte
 	})
 	return kept, err
 }
+
+// Keep implements seal.Store.
+func (s *Store) Keep(ctx context.Context, name string, value []byte) error {
+	return s.w.transact(ctx, func() error {
+		_, err := s.w.exec("INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2 WHERE value <> ?2", name, value)
+		return err
+	})
+}

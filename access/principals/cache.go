@@ -1,0 +1,60 @@
+package principals
+
+import "sync"
+
+// cache remembers values that cost something to make. It holds at most its limit,
+// in the units of weight that put is told: two generations, of which the elder is
+// forgotten when the younger is full, so that what is in use stays.
+type cache[K comparable, V any] struct {
+	limit int
+
+	mu           sync.RWMutex
+	young, elder map[K]weighed[V]
+	weight       int // of young
+}
+
+type weighed[V any] struct {
+	value  V
+	weight int
+}
+
+func (c *cache[K, V]) get(k K) (V, bool) {
+	c.mu.RLock()
+	w, ok := c.young[k]
+	old := false
+	if !ok {
+		w, old = c.elder[k]
+	}
+	c.mu.RUnlock()
+	if old { // in use: it outlives the elder generation
+		c.put(k, w.value, w.weight)
+	}
+	return w.value, ok || old
+}
+
+// put remembers a value in place of an older one. What would fill half the cache
+// by itself is not remembered.
+func (c *cache[K, V]) put(k K, v V, weight int) {
+	half := c.limit / 2
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.elder, k)
+	if was, ok := c.young[k]; ok {
+		delete(c.young, k)
+		c.weight -= was.weight
+	}
+	if weight > half {
+		return
+	}
+	if c.young == nil || c.weight+weight > half {
+		c.elder, c.young, c.weight = c.young, map[K]weighed[V]{}, 0
+	}
+	c.young[k] = weighed[V]{v, weight}
+	c.weight += weight
+}
+
+func (c *cache[K, V]) len() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.young) + len(c.elder)
+}

@@ -1,0 +1,92 @@
+package config
+
+import (
+	"regexp"
+	"strings"
+)
+
+func (c *checker) store(s *storeYAML) Store {
+	switch {
+	case s == nil:
+		c.add("store", "is missing: Pawl does not know where the secrets are; write the file with pawl init, or add store: {sqlite: {path: pawl.db, key_file: pawl.key}}")
+		return Store{}
+	case s.SQLite == nil:
+		c.add("store.sqlite", "is missing; add sqlite: {path: pawl.db, key_file: pawl.key}")
+		return Store{}
+	}
+	q := &SQLite{
+		Path:      c.path("store.sqlite.path", s.SQLite.Path),
+		MasterKey: c.masterKey(*s.SQLite),
+	}
+	if q.Path != "" && q.Path == q.KeyFile {
+		c.add("store.sqlite.key_file", "is the same file as path; give the key a file of its own")
+	}
+	return Store{SQLite: q}
+}
+
+// Names that are no keys themselves: somebody may have written the key where
+// only the place of it belongs.
+var (
+	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	credential = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,127}$`)
+)
+
+// masterKey checks where the master key is. There is one place.
+func (c *checker) masterKey(s sqliteYAML) MasterKey {
+	const at = "store.sqlite."
+	var given []string
+	for _, k := range []struct {
+		name string
+		set  bool
+	}{
+		{"key_file", s.KeyFile != nil}, {"key_env", s.KeyEnv != nil},
+		{"key_credential", s.KeyCredential != nil}, {"key_command", s.KeyCommand != nil},
+	} {
+		if k.set || c.bad[at+k.name] {
+			given = append(given, k.name)
+		}
+	}
+	if len(given) > 1 {
+		c.add(at+given[1], "and %s are both there; the master key has one place, keep one of them", given[0])
+		return MasterKey{}
+	}
+	switch {
+	case len(given) == 1 && c.bad[at+given[0]]:
+		return MasterKey{} // reported where it stands
+	case s.KeyEnv != nil:
+		if !variable.MatchString(*s.KeyEnv) {
+			c.add(at+"key_env", "must be the name of an environment variable, such as PAWL_KEY, and not the key itself")
+		} else if strings.HasPrefix(*s.KeyEnv, "PG") {
+			c.add(at+"key_env", "must not begin with PG: Pawl unsets those variables, lest PostgreSQL's settings in them be minded")
+		}
+		return MasterKey{KeyEnv: *s.KeyEnv}
+	case s.KeyCredential != nil:
+		if !credential.MatchString(*s.KeyCredential) {
+			c.add(at+"key_credential", "must be the name that LoadCredential= or LoadCredentialEncrypted= gives it in the systemd unit, such as pawl.key")
+		}
+		return MasterKey{KeyCredential: *s.KeyCredential}
+	case s.KeyCommand != nil:
+		return MasterKey{KeyCommand: c.command(at+"key_command", s.KeyCommand)}
+	}
+	return MasterKey{KeyFile: c.path(at+"key_file", s.KeyFile)}
+}
+
+// command checks a program and its arguments. There is no shell: a program that
+// is a path starts, like every path, at the file's folder; a bare name is looked
+// for in $PATH.
+func (c *checker) command(key string, words []string) []string {
+	switch {
+	case len(words) == 0 || words[0] == "":
+		if !c.unusable(key + "[0]") {
+			c.add(key, "is empty; list the program and its arguments, such as [pass, show, pawl]")
+		}
+		return nil
+	case home(words[0]):
+		c.add(key+"[0]", "~ is not expanded; write the whole path")
+	case strings.Contains(words[0], "/"):
+		words[0] = absolute(c.dir, words[0])
+	case strings.ContainsAny(words[0], " \t\n"):
+		c.add(key+"[0]", "no shell reads it; make each word an item of the list, such as [pass, show, pawl]")
+	}
+	return words
+}
