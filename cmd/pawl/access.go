@@ -41,20 +41,6 @@ its key may do everything anyway.`,
 	return c
 }
 
-// withPeople opens the store and runs something on its principals. The error
-// gets the exit code of its kind.
-func withPeople(g *globals, cmd *cobra.Command, f func(context.Context, *app) error) error {
-	if err := g.hereOnly(cmd); err != nil {
-		return err
-	}
-	a, err := g.open(cmd)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	return failed(f(cmd.Context(), a))
-}
-
 // file is a policy document that somebody named on the command line. Errors are
 // of usage, and name the file.
 type file struct {
@@ -237,7 +223,7 @@ func completeNames(g *globals) func(*cobra.Command, []string, string) ([]string,
 				words = append(words, short)
 			}
 		case len(args) == 0:
-			_ = withPeople(g, cmd, func(ctx context.Context, a *app) error {
+			_ = withApp(g, cmd, func(ctx context.Context, a *app) error {
 				ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 				defer cancel()
 				return a.people.Each(ctx, "", func(r *principals.Record) error {

@@ -62,7 +62,7 @@ Exit code 0: allowed. 1: denied, or somebody or something is not there.`,
 			if err != nil {
 				return err
 			}
-			return withPeople(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				secretID := ""
 				if len(args) == 3 {
 					secretID = args[2]

@@ -57,7 +57,7 @@ assumes it for a while, by STS's AssumeRole.`,
 			if err != nil {
 				return err
 			}
-			return withPeople(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				r, key, err := a.people.Create(ctx, n)
 				if err != nil {
 					return err
@@ -140,7 +140,7 @@ one of the same name. It holds from the next request on.`,
 			if err != nil {
 				return err
 			}
-			return withPeople(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				r, err := a.people.Update(ctx, args[0], ch)
 				if err != nil {
 					return err

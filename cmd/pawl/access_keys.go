@@ -56,7 +56,7 @@ was last used, then delete it by its id.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeNames(g),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withPeople(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				r, key, err := a.people.RotateKey(ctx, args[0])
 				if err != nil {
 					return err
@@ -132,7 +132,7 @@ With --json it can be the credential_process of an AWS profile.`,
 			if n.Tags, err = principalTags(tags); err != nil {
 				return err
 			}
-			return withPeople(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				key, err := a.people.Session(ctx, args[0], n)
 				if err != nil {
 					return err
@@ -164,7 +164,7 @@ func newAccessEndSessions(g *globals) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeNames(g),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withPeople(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				r, err := a.people.EndSessions(ctx, args[0])
 				if err != nil {
 					return err

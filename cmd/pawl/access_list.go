@@ -82,7 +82,7 @@ func newAccessList(g *globals) *cobra.Command {
 		Example: "  pawl access list\n  pawl access list --account 123456789012 --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withPeople(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				views := []principalView{}
 				var batch []*principals.Record
 				flush := func() error {
@@ -158,7 +158,7 @@ func newAccessShow(g *globals) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeNames(g),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withPeople(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				r, err := a.people.Find(ctx, args[0])
 				if err != nil {
 					return err

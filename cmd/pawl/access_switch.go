@@ -26,7 +26,7 @@ func newAccessSwitch(g *globals, verb string) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeNames(g),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withPeople(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				r, err := a.people.SetDisabled(ctx, args[0], off)
 				if err != nil {
 					return err
@@ -74,7 +74,7 @@ is pawl access disable.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeNames(g),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withPeople(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				r, err := a.people.Find(ctx, args[0])
 				if err != nil {
 					return err

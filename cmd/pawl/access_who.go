@@ -57,7 +57,7 @@ may assume them. Whoever can read the store and its key is not in the list.`,
 			if err != nil {
 				return err
 			}
-			return withPeople(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				var s *subject
 				if action == assumeRole {
 					s, err = a.role(ctx, args[0])

@@ -29,20 +29,6 @@ needs it. docs/keys.md has the rest: where the master key may come from, backups
 // masterKey is how a person names the key of secrets without one of their own.
 const masterKey = "default"
 
-// withKeys opens the store and runs something on its keys. The error gets the
-// exit code of its kind.
-func withKeys(g *globals, cmd *cobra.Command, f func(context.Context, *app) error) error {
-	if err := g.hereOnly(cmd); err != nil {
-		return err
-	}
-	a, err := g.open(cmd)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	return failed(f(cmd.Context(), a))
-}
-
 // completeKeys completes the first argument to the aliases of keys.
 func completeKeys(g *globals) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -50,7 +36,7 @@ func completeKeys(g *globals) func(*cobra.Command, []string, string) ([]string, 
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		_ = withKeys(g, cmd, func(ctx context.Context, a *app) error {
+		_ = withApp(g, cmd, func(ctx context.Context, a *app) error {
 			keys, err := a.keys.ListKeys(ctx)
 			for _, k := range keys {
 				aliases = append(aliases, k.Alias)
@@ -72,7 +58,7 @@ key, and so it is in the store's backups.`,
 		Example: "  pawl key create alias/shop",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withKeys(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				k, err := a.keys.CreateKey(ctx, args[0])
 				if err != nil {
 					return err
@@ -104,7 +90,7 @@ account or region than the configuration's is named by its ARN.`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: completeKeys(g),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withKeys(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				key, names, called := args[0], args[1:], args[0]
 				if key == masterKey {
 					key, called = "", "the master key"

@@ -76,7 +76,7 @@ generation wait for a re-wrap: pawl key rewrap.`,
 		Example: "  pawl key list\n  pawl key list --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withKeys(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				keys, err := a.keys.ListKeys(ctx)
 				if err != nil {
 					return err

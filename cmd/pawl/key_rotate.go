@@ -30,7 +30,7 @@ server (pawl serve), goes on where it was.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeKeys(g),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withKeys(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				if len(args) == 0 || args[0] == masterKey || args[0] == seal.DefaultAlias {
 					id, err := a.keys.RotateMaster(ctx)
 					if err != nil {
@@ -70,7 +70,7 @@ out when pawl key retire says so.`,
 		Example: "  pawl key rewrap",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withKeys(g, cmd, func(ctx context.Context, a *app) error { return a.rewrap(ctx, cmd) })
+			return withApp(g, cmd, func(ctx context.Context, a *app) error { return a.rewrap(ctx, cmd) })
 		},
 	}
 	return c
@@ -91,7 +91,7 @@ the key file, as it was, for as long as you keep such a backup.`,
 		Example: "  pawl key retire\n  pawl key retire --yes",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withKeys(g, cmd, func(ctx context.Context, a *app) error {
+			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				file := a.keys.Source().File
 				if !yes && file != "" {
 					if err := confirm(cmd, "Take the old keys out of "+file+"? Backups of the database from before the re-wrap need them."); err != nil {

@@ -129,3 +129,17 @@ func (g *globals) hereOnly(cmd *cobra.Command) error {
 	}
 	return usage(fmt.Errorf("%s works on this machine alone and takes no --endpoint", cmd.CommandPath()))
 }
+
+// withApp opens the store for a command that works on this machine's files, and
+// runs it. Its error gets the exit code of its kind.
+func withApp(g *globals, cmd *cobra.Command, f func(context.Context, *app) error) error {
+	if err := g.hereOnly(cmd); err != nil {
+		return err
+	}
+	a, err := g.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return failed(f(cmd.Context(), a))
+}
