@@ -15,7 +15,9 @@ COPY --from=build /pawl /usr/local/bin/pawl
 COPY --from=build --chown=65532:65532 /var/lib/pawl /var/lib/pawl
 USER 65532:65532
 WORKDIR /var/lib/pawl
-# Mount the configuration at /etc/pawl and a volume at /var/lib/pawl.
+# A volume at /var/lib/pawl has everything that `pawl init --tls` makes; a
+# configuration of one's own is mounted at /etc/pawl.
+EXPOSE 4566
 HEALTHCHECK --interval=30s --timeout=6s --start-period=5s CMD ["/usr/local/bin/pawl", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/pawl"]
 CMD ["serve"]

@@ -3,6 +3,7 @@ package integration_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"reflect"
 	"slices"
@@ -29,11 +30,12 @@ import (
 // knows nothing of Pawl is. It notes the operations that it calls.
 type sdk struct {
 	*secretsmanager.Client
+	d      *apiServer
 	mu     sync.Mutex
 	called map[string]bool
 }
 
-func newSDK(t *testing.T, d *devServer) *sdk {
+func newSDK(t *testing.T, d *apiServer) *sdk {
 	t.Helper()
 	for name, v := range d.isolated() {
 		t.Setenv(name, v)
@@ -42,7 +44,7 @@ func newSDK(t *testing.T, d *devServer) *sdk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &sdk{called: map[string]bool{}}
+	s := &sdk{d: d, called: map[string]bool{}}
 	s.Client = secretsmanager.NewFromConfig(cfg, func(o *secretsmanager.Options) {
 		o.APIOptions = append(o.APIOptions, func(stack *smithymiddleware.Stack) error {
 			return stack.Initialize.Add(smithymiddleware.InitializeMiddlewareFunc("noted", s.note), smithymiddleware.After)
@@ -69,15 +71,28 @@ func done[T any](t *testing.T) func(*T, error) *T {
 	}
 }
 
-// TestSDK calls every operation that the SDK has.
+// TestSDK calls every operation that the SDK has: at a development server, and
+// signed, by a profile that assumes a role which may use just these secrets.
 func TestSDK(t *testing.T) {
-	d := newDevServer(t)
-	c := newSDK(t, d)
+	t.Run("dev", func(t *testing.T) { everyOperation(t, newSDK(t, newDevServer(t)), "sdk") })
+	t.Run("signed", func(t *testing.T) {
+		d := newSignedServer(t)
+		base := d.user("base")
+		arn := d.role("shop", "base", "sdk/", "list/", "err/")
+		c := newSDK(t, d.as(d.profile(base, arn)))
+		everyOperation(t, c, "sdk_signed")
+		sdkDenied(t, c)
+		sdkRevoked(t, c)
+		sdkDistrusts(t, c)
+	})
+}
+
+func everyOperation(t *testing.T, c *sdk, database string) {
 	t.Run("values", func(t *testing.T) { sdkValues(t, c) })
 	t.Run("metadata", func(t *testing.T) { sdkMetadata(t, c) })
 	t.Run("replication", func(t *testing.T) { sdkReplication(t, c) })
 	t.Run("errors", func(t *testing.T) { sdkErrors(t, c) })
-	t.Run("rotation", func(t *testing.T) { sdkRotation(t, c) })
+	t.Run("rotation", func(t *testing.T) { sdkRotation(t, c, database) })
 
 	all := reflect.TypeFor[*secretsmanager.Client]()
 	n := 0
@@ -183,7 +198,7 @@ func sdkMetadata(t *testing.T, c *sdk) {
 	if aws.ToString(got.ResourcePolicy) != policy {
 		t.Errorf("policy %s", aws.ToString(got.ResourcePolicy))
 	}
-	valid := done[secretsmanager.ValidateResourcePolicyOutput](t)(c.ValidateResourcePolicy(ctx, &secretsmanager.ValidateResourcePolicyInput{ResourcePolicy: aws.String(policy)}))
+	valid := done[secretsmanager.ValidateResourcePolicyOutput](t)(c.ValidateResourcePolicy(ctx, &secretsmanager.ValidateResourcePolicyInput{SecretId: id, ResourcePolicy: aws.String(policy)}))
 	if !valid.PolicyValidationPassed {
 		t.Errorf("%v", valid.ValidationErrors)
 	}
@@ -260,11 +275,11 @@ func sdkErrors(t *testing.T, c *sdk) {
 }
 
 // sdkRotation rotates a real PostgreSQL's password by Pawl's own function.
-func sdkRotation(t *testing.T, c *sdk) {
+func sdkRotation(t *testing.T, c *sdk, name string) {
 	ctx := t.Context()
-	db := database(t, servers.Postgres15, "sdk")
+	db := database(t, servers.Postgres15, name)
 	id := aws.String("sdk/db")
-	before := user(t, db, "sdk_app")
+	before := user(t, db, name+"_app")
 	done[secretsmanager.CreateSecretOutput](t)(c.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: id, SecretString: aws.String(string(before.Value().Reveal()))}))
 	rotated := done[secretsmanager.RotateSecretOutput](t)(c.RotateSecret(ctx, &secretsmanager.RotateSecretInput{
 		SecretId: id, RotationLambdaARN: aws.String("arn:aws:lambda:us-east-1:123456789012:function:pawl-single-user"),
@@ -283,6 +298,54 @@ func sdkRotation(t *testing.T, c *sdk) {
 	mustLogin(t, db, "AWSCURRENT", after)
 	mustNotLogin(t, db, "AWSPREVIOUS", before)
 	done[secretsmanager.CancelRotateSecretOutput](t)(c.CancelRotateSecret(ctx, &secretsmanager.CancelRotateSecretInput{SecretId: id}))
+}
+
+// refusedWith checks the exception of a call that must be refused.
+func refusedWith(t *testing.T, err error, code, text string) {
+	t.Helper()
+	var api smithy.APIError
+	if !errors.As(err, &api) || api.ErrorCode() != code || api.ErrorMessage() != text {
+		t.Errorf("%v, want %s: %s", err, code, text)
+	}
+}
+
+// sdkDenied: what is not the role's it learns nothing about, and the audit says
+// who asked.
+func sdkDenied(t *testing.T, c *sdk) {
+	admin := newSDK(t, c.d.as(c.d.admin()))
+	done[secretsmanager.CreateSecretOutput](t)(admin.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String("prod/db"), SecretString: aws.String("v")}))
+	for _, name := range []string{"prod/db", "prod/none"} {
+		_, err := c.GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &name})
+		refusedWith(t, err, "AccessDeniedException", "User: arn:aws:sts::123456789012:assumed-role/shop/pass is not authorized to perform: "+
+			"secretsmanager:GetSecretValue on resource: "+name+" because no identity-based policy allows the secretsmanager:GetSecretValue action")
+		c.d.process.await("verdict=denied action=secretsmanager:GetSecretValue secret=" + name + " principal=arn:aws:sts::123456789012:assumed-role/shop/pass ")
+	}
+}
+
+// sdkRevoked: a role that another process disables is out at once, and back again.
+func sdkRevoked(t *testing.T, c *sdk) {
+	get := func() error {
+		_, err := c.GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("sdk/app")})
+		return err
+	}
+	for _, word := range []string{"disable", "enable"} {
+		c.d.guarded.do("access", word, "shop")
+		if word == "disable" {
+			refusedWith(t, get(), "UnrecognizedClientException", "The security token included in the request is invalid.")
+		} else if err := get(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// sdkDistrusts: without the line for the certificate nobody is talked to.
+func sdkDistrusts(t *testing.T, c *sdk) {
+	stranger := newSDK(t, c.d.as(map[string]string{"AWS_CA_BUNDLE": "", "AWS_MAX_ATTEMPTS": "1"}))
+	_, err := stranger.GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("sdk/app")})
+	var unknown x509.UnknownAuthorityError
+	if !errors.As(err, &unknown) {
+		t.Errorf("%v", err)
+	}
 }
 
 // TestCachingClient: AWS's own cache in front of the API. It asks for a secret's

@@ -26,7 +26,7 @@ import (
 // terraform is Terraform with its AWS provider in a folder of its own.
 type terraform struct {
 	t    *testing.T
-	d    *devServer
+	d    *apiServer
 	path string
 	dir  string
 	env  []string
@@ -59,7 +59,8 @@ func providerMirror() string {
 	return ""
 }
 
-func newTerraform(t *testing.T) *terraform {
+// newTerraform finds Terraform and its provider, and starts a server for it.
+func newTerraform(t *testing.T, start func(testing.TB) *apiServer) *terraform {
 	t.Helper()
 	path, err := exec.LookPath("terraform")
 	if err != nil {
@@ -69,12 +70,18 @@ func newTerraform(t *testing.T) *terraform {
 	if mirror == "" {
 		missing(t, "Terraform's AWS provider is in no mirror directory; TF_PLUGIN_DIR can name one", false)
 	}
-	d := newDevServer(t)
-	tf := &terraform{t: t, d: d, path: path, dir: t.TempDir()}
+	tf := &terraform{t: t, path: path, dir: t.TempDir()}
 	rc := filepath.Join(tf.dir, "terraformrc")
 	tf.write("terraformrc", fmt.Sprintf("provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\n", mirror))
-	tf.env = append(d.tool(path).Env, "TF_CLI_CONFIG_FILE="+rc, "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1")
+	tf.env = []string{"TF_CLI_CONFIG_FILE=" + rc, "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1"}
+	tf.use(start(t))
 	return tf
+}
+
+// use has Terraform call a server.
+func (tf *terraform) use(d *apiServer) {
+	tf.d = d
+	tf.env = append(slices.Clone(tf.env), d.tool(tf.path).Env...)
 }
 
 func (tf *terraform) write(name, text string) {
@@ -197,7 +204,7 @@ output "plain" {
 // TestTerraform applies, finds nothing to change, changes, and destroys, with a
 // password of a real PostgreSQL rotated by Pawl's own function in between.
 func TestTerraform(t *testing.T) {
-	tf := newTerraform(t)
+	tf := newTerraform(t, newDevServer)
 	db := database(t, servers.Postgres15, "terraform")
 	login := user(t, db, "terraform_app")
 	tf.env = append(tf.env, "TF_VAR_login="+string(login.Value().Reveal()))
@@ -272,4 +279,69 @@ func rotatedTo(t *testing.T, c *sdk, db *workload.Database, not string) (version
 	}
 	mustLogin(t, db, "AWSCURRENT", login)
 	return version
+}
+
+// TestTerraformSigned: the provider as it is set up for AWS, certificates and
+// credentials from the environment, checks with STS who it is and assumes a role
+// that may use just these secrets.
+func TestTerraformSigned(t *testing.T) {
+	tf := newTerraform(t, newSignedServer)
+	base := tf.d.user("base")
+	role := tf.d.role("terraform", "base", "tf/")
+	tf.use(tf.d.as(base))
+	config := func(secret string) string {
+		return fmt.Sprintf(`
+terraform {
+  required_providers {
+    aws = { source = "hashicorp/aws" }
+  }
+}
+
+provider "aws" {
+  skip_metadata_api_check = true
+  assume_role {
+    role_arn     = %q
+    session_name = "apply"
+  }
+}
+
+data "aws_caller_identity" "me" {}
+
+resource "aws_secretsmanager_secret" "plain" {
+  name                    = %q
+  recovery_window_in_days = 0
+  tags                    = { team = "shop" }
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { AWS = data.aws_caller_identity.me.account_id }
+      Action    = "secretsmanager:GetSecretValue"
+      Resource  = "*"
+    }]
+  })
+}
+
+resource "aws_secretsmanager_secret_version" "plain" {
+  secret_id     = aws_secretsmanager_secret.plain.id
+  secret_string = "one"
+}
+
+output "plain" {
+  value = data.aws_caller_identity.me.arn
+}
+`, role, secret)
+	}
+	tf.write("main.tf", config("tf/plain"))
+	tf.run(0, "init", "-no-color", "-input=false")
+	tf.run(0, "apply", "-no-color", "-input=false", "-auto-approve")
+	tf.wants("arn:aws:sts::123456789012:assumed-role/terraform/apply")
+	tf.run(0, "plan", "-no-color", "-input=false", "-detailed-exitcode")
+
+	tf.write("main.tf", config("prod/plain"))
+	out := tf.run(1, "apply", "-no-color", "-input=false", "-auto-approve")
+	if want := "is not authorized to perform: secretsmanager:CreateSecret"; !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+		t.Errorf("want %q in\n%s", want, out)
+	}
+	tf.run(0, "destroy", "-no-color", "-input=false", "-auto-approve")
 }

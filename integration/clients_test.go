@@ -4,64 +4,78 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
-// The clients that people have, unchanged, over HTTP against the real binary:
-// here the AWS command line and boto3, in the neighbouring files the SDK for Go
-// with AWS's caching client, and Terraform.
+// The clients that people have, unchanged, against the real binary: here the AWS
+// command line and boto3, in the neighbouring files the SDK for Go with AWS's
+// caching client, and Terraform; by HTTP against a development server, and signed
+// by HTTPS against one as operators run it.
 
-// devServer is `pawl serve --dev` on a free port, with a store of its own.
-type devServer struct {
+// apiServer is a `pawl serve` on a free port, with a store of its own.
+type apiServer struct {
 	*site
-	endpoint string // http://127.0.0.1:PORT
+	endpoint string            // http://127.0.0.1:PORT, or https://…
+	vars     map[string]string // of a client's environment, beside those of isolated
+	process  *process
+	guarded  *guarded // nil = a development server
 }
 
-var exportLine = regexp.MustCompile(`(?m)^export AWS_ENDPOINT_URL_SECRETS_MANAGER=(http://127\.0\.0\.1:\d+)$`)
+var exportLine = regexp.MustCompile(`(?m)^export AWS_ENDPOINT_URL_SECRETS_MANAGER=(https?://127\.0\.0\.1:\d+)$`)
 
-// newDevServer starts one. It must end well with the test.
-func newDevServer(t testing.TB) *devServer {
+// newDevServer starts a development server. It must end well with the test.
+func newDevServer(t testing.TB) *apiServer {
 	t.Helper()
 	bin, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &devServer{site: &site{pawl: &pawl{t: t}, dir: t.TempDir(), bin: bin}}
-	p := d.start("serve", "--dev", "--listen", "127.0.0.1:0")
-	p.await("pawl serves")
-	until(t, "the line to export", func() bool {
-		m := exportLine.FindStringSubmatch(p.out.String())
+	d := &apiServer{site: &site{pawl: &pawl{t: t}, dir: t.TempDir(), bin: bin}}
+	d.listen("--dev")
+	return d
+}
+
+// listen starts the server and waits until it serves.
+func (d *apiServer) listen(args ...string) {
+	d.t.Helper()
+	d.process = d.start(append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	d.process.await("pawl serves")
+	until(d.t, "the line to export", func() bool {
+		m := exportLine.FindStringSubmatch(d.process.out.String())
 		if m != nil {
 			d.endpoint = m[1]
 		}
 		return m != nil
 	})
-	t.Cleanup(p.stop)
-	return d
+	d.t.Cleanup(d.process.stop)
 }
 
 // isolated is an environment in which a client finds this server and nothing
 // of AWS's that this machine may have.
-func (d *devServer) isolated() map[string]string {
-	return map[string]string{
-		"AWS_ENDPOINT_URL_SECRETS_MANAGER": d.endpoint,
-		"AWS_ACCESS_KEY_ID":                "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "",
+func (d *apiServer) isolated() map[string]string {
+	env := map[string]string{
+		"AWS_ENDPOINT_URL_SECRETS_MANAGER": d.endpoint, "AWS_ENDPOINT_URL_STS": d.endpoint, "AWS_ENDPOINT_URL": "",
+		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "",
 		"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
 		"AWS_CONFIG_FILE": filepath.Join(d.dir, "none"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(d.dir, "none"),
 		"AWS_PROFILE": "", "AWS_CA_BUNDLE": "", "AWS_EC2_METADATA_DISABLED": "true",
-		"HTTP_PROXY": "", "http_proxy": "",
+		"HTTP_PROXY": "", "http_proxy": "", "HTTPS_PROXY": "", "https_proxy": "",
 	}
+	maps.Copy(env, d.vars)
+	return env
 }
 
 // tool is a program in that environment.
-func (d *devServer) tool(path string, args ...string) *exec.Cmd {
+func (d *apiServer) tool(path string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
 	cmd.Dir = d.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + d.dir, "TMPDIR=" + os.TempDir(), "AWS_PAGER="}
@@ -101,7 +115,8 @@ func awsCLIs() (paths []string) {
 }
 
 // TestAWSCommandLine: the commands that people type. The first command line in
-// PATH runs them all, further ones a few: each call costs most of a second.
+// PATH runs them all, by a user whose policy allows him these secrets and no
+// others; further ones run a few: each call costs most of a second.
 func TestAWSCommandLine(t *testing.T) {
 	found := awsCLIs()
 	if len(found) == 0 {
@@ -113,6 +128,11 @@ func TestAWSCommandLine(t *testing.T) {
 			c := &awsCLI{t: t, d: d, path: path}
 			t.Log(c.version())
 			c.brief()
+
+			signed := newSignedServer(t)
+			shop := signed.user("shop", "--policy", signed.policy("shop", "brief", "none", "cli/", "other"))
+			c.d = signed.as(shop)
+			c.brief()
 			if i > 0 {
 				return
 			}
@@ -120,13 +140,72 @@ func TestAWSCommandLine(t *testing.T) {
 			c.listing()
 			c.metadata()
 			c.deletion()
+			c.denied()
+			c.roles(shop)
 		})
 	}
 }
 
+// denied: what is not the caller's he learns nothing about.
+func (c *awsCLI) denied() {
+	(&awsCLI{c.t, c.d.as(c.d.admin()), c.path}).ok("create-secret", "--name", "prod/db", "--secret-string", "x")
+	for _, name := range []string{"prod/db", "prod/none"} {
+		c.refused("(AccessDeniedException) when calling the GetSecretValue operation: User: arn:aws:iam::123456789012:user/shop is not authorized to perform: "+
+			"secretsmanager:GetSecretValue on resource: "+name+" because no identity-based policy allows the secretsmanager:GetSecretValue action",
+			"get-secret-value", "--secret-id", name)
+	}
+}
+
+// roles: a role assumed by hand, and by a profile.
+func (c *awsCLI) roles(user map[string]string) {
+	arn := c.d.role("reader", "shop", "brief")
+	out, err := c.d.tool(c.path, "sts", "assume-role", "--endpoint-url", c.d.endpoint, "--role-arn", arn, "--role-session-name", "by-hand", "--output", "json").Output()
+	if err != nil {
+		c.t.Fatalf("assume-role: %v: %s", err, stderrOf(err))
+	}
+	var answer struct {
+		AssumedRoleUser struct{ Arn string }
+		Credentials     struct{ AccessKeyId, SecretAccessKey, SessionToken string } //nolint:revive // AWS's names
+	}
+	if err := json.Unmarshal(out, &answer); err != nil {
+		c.t.Fatal(err)
+	}
+	c.is(answer.AssumedRoleUser.Arn, "arn:aws:sts::123456789012:assumed-role/reader/by-hand")
+	k := answer.Credentials
+	c.d = c.d.as(map[string]string{"AWS_ACCESS_KEY_ID": k.AccessKeyId, "AWS_SECRET_ACCESS_KEY": k.SecretAccessKey, "AWS_SESSION_TOKEN": k.SessionToken})
+	c.ok("create-secret", "--name", "brief", "--secret-string", "by hand")
+	c.refused("(AccessDeniedException)", "get-secret-value", "--secret-id", "cli/b")
+	if !c.knowsVariables() {
+		return
+	}
+	c.d = c.d.as(c.d.profile(user, arn))
+	c.is(c.text("SecretString", "get-secret-value", "--secret-id", "brief"), "by hand")
+	c.refused("User: arn:aws:sts::123456789012:assumed-role/reader/pass is not authorized", "get-secret-value", "--secret-id", "cli/b")
+}
+
+var cliVersion = regexp.MustCompile(`^aws-cli/(\d+)\.(\d+)\.`)
+
+// knowsVariables reports whether the command line minds AWS_ENDPOINT_URL_STS.
+func (c *awsCLI) knowsVariables() bool {
+	m := cliVersion.FindStringSubmatch(c.version())
+	if m == nil {
+		c.t.Fatalf("version %q", c.version())
+	}
+	minor := must(strconv.Atoi(m[2]))
+	return m[1] == "1" && minor >= 29 || m[1] == "2" && minor >= 13
+}
+
+func stderrOf(err error) []byte {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.Stderr
+	}
+	return nil
+}
+
 type awsCLI struct {
 	t    *testing.T
-	d    *devServer
+	d    *apiServer
 	path string
 }
 
@@ -276,13 +355,23 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// TestBoto3: the SDK for Python.
+// TestBoto3: the SDK for Python; signed with the session credentials that a
+// profile gets from `pawl access session`.
 func TestBoto3(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
 		missing(t, "there is no python3 in PATH", false)
 	}
-	d := newDevServer(t)
+	t.Run("dev", func(t *testing.T) { boto3(t, newDevServer(t), python) })
+	t.Run("signed", func(t *testing.T) {
+		d := newSignedServer(t)
+		d.user("shop", "--policy", d.policy("shop", "py/"))
+		boto3(t, d.as(d.credentialProcess("shop")), python)
+	})
+}
+
+func boto3(t *testing.T, d *apiServer, python string) {
+	t.Helper()
 	if out, err := d.tool(python, "-c", "import boto3; print(boto3.__version__)").CombinedOutput(); err != nil {
 		missing(t, "python3 has no boto3", false)
 	} else {

@@ -133,22 +133,60 @@ var authRules = on(Authentication,
 			p.Fail("%s", a)
 		}
 	}},
+	rule{"accepts session credentials with their token", signing, func(p *Probe) {
+		s := p.Secret()
+		p.session().Get(s).Is("SecretString", "first")
+	}},
+	rule{"refuses session credentials without their token", signing, func(p *Probe) {
+		q := p.session()
+		q.cred.SessionToken = ""
+		q.Send(password(Request{})).Refused("UnrecognizedClientException", "The security token included in the request is invalid.")
+	}},
+	rule{"refuses session credentials with a token that is not theirs", signing, func(p *Probe) {
+		q := p.session()
+		middle := len(q.cred.SessionToken) / 2
+		other := "A"
+		if q.cred.SessionToken[middle] == 'A' {
+			other = "B"
+		}
+		q.cred.SessionToken = q.cred.SessionToken[:middle] + other + q.cred.SessionToken[middle+1:]
+		q.Send(password(Request{})).Refused("UnrecognizedClientException", "The security token included in the request is invalid.")
+	}},
+	rule{"refuses a session's token that the signature does not cover", signing, func(p *Probe) {
+		q := p.session()
+		token := q.cred.SessionToken
+		q.cred.SessionToken = ""
+		q.Send(password(Request{After: func(r *http.Request) { r.Header.Set("X-Amz-Security-Token", token) }})).Refused("", "")
+	}},
 	rule{"denies who may not, and names the action, whether or not the secret exists", "AWS user guide, Troubleshoot AWS Secrets Manager", func(p *Probe) {
-		s, q := p.Secret(), p.denied()
-		for _, id := range []string{s.Name, p.Name()} {
+		s, q, missing := p.Secret(), p.denied(), p.Name()
+		for _, id := range []string{s.Name, s.ARN, missing} {
 			a := q.Refused("GetSecretValue", M{"SecretId": id}, "AccessDeniedException", "")
-			if !strings.Contains(a.Text(), " is not authorized to perform: secretsmanager:GetSecretValue on resource: ") {
+			before, after, ok := strings.Cut(a.Text(), " is not authorized to perform: secretsmanager:GetSecretValue on resource: ")
+			resource, why, ok2 := strings.Cut(after, " because ")
+			// AWS names a secret that exists by its ARN, Pawl as it was asked for.
+			named := resource == id || resource == s.ARN && id != missing
+			if !ok || !ok2 || !strings.HasPrefix(before, "User: arn:") || !named || why != "no identity-based policy allows the secretsmanager:GetSecretValue action" {
 				p.Fail("%s", a)
 			}
 		}
 	}},
-	rule{"denies a listing without naming a resource", "AWS service authorization reference, AWS Secrets Manager", func(p *Probe) {
+	rule{"denies a listing without naming a resource", actions, func(p *Probe) {
 		a := p.denied().Refused("ListSecrets", M{}, "AccessDeniedException", "")
 		if !strings.Contains(a.Text(), " is not authorized to perform: secretsmanager:ListSecrets because ") {
 			p.Fail("%s", a)
 		}
 	}},
 )
+
+// session returns the Probe with session credentials.
+func (p *Probe) session() *Probe {
+	p.Verified()
+	if p.Session == nil {
+		p.Skip("needs session credentials")
+	}
+	return p.As(*p.Session)
+}
 
 // denied returns the Probe as somebody who may do nothing.
 func (p *Probe) denied() *Probe {

@@ -43,6 +43,16 @@ var batchRules = on("BatchGetSecretValue",
 		s := p.Secret(M{"SecretString": nil})
 		p.OK("BatchGetSecretValue", M{"SecretIdList": L{s.Name}}).failedFor(s.Name, "ResourceNotFoundException", noStage("AWSCURRENT"))
 	}},
+	rule{"reports a secret that the caller may not read, beside the others' values", api("BatchGetSecretValue"), func(p *Probe) {
+		s, shut := p.Secret(), p.Secret()
+		p.attach(shut, M{"Effect": "Deny", "Principal": "*"})
+		p.atLast(p.denies, "GetSecretValue", id(p, shut))
+		a := p.OK("BatchGetSecretValue", M{"SecretIdList": L{shut.Name, s.Name}})
+		errs := a.list("Errors")
+		if len(errs) != 1 || errs[0]["SecretId"] != shut.Name || errs[0]["ErrorCode"] != "AccessDeniedException" || a.values()[s.Name] == nil {
+			p.Fail("%s", a)
+		}
+	}},
 	rule{"names a missing secret as it was asked for", inferred, func(p *Probe) {
 		arn := p.Secret().PartialARN() + "-aB3dE6"
 		p.OK("BatchGetSecretValue", M{"SecretIdList": L{arn}}).failedFor(arn, "ResourceNotFoundException", notFound)

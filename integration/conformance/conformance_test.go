@@ -21,13 +21,15 @@ import (
 )
 
 // What the table is tried against. Without -endpoint it is Pawl, in this
-// process.
+// process, once as a development server and once as all others are.
 var (
 	endpoint      = flag.String("endpoint", "", "try this URL instead of Pawl in process; credentials come from the AWS environment")
 	region        = flag.String("region", "us-east-1", "with -endpoint: the region")
 	replicaRegion = flag.String("replica-region", "", "with -endpoint: a second region, for replicas")
 	otherProfile  = flag.String("other-profile", "", "with -endpoint: the AWS profile of another account")
 	deniedProfile = flag.String("denied-profile", "", "with -endpoint: the AWS profile of somebody of the same account who may do nothing")
+	sessionOf     = flag.String("session-profile", "", "with -endpoint: an AWS profile with session credentials of the same account that may do everything")
+	key           = flag.String("key", "", "with -endpoint: a KMS key, by id, ARN or alias, that the other account may use too")
 	function      = flag.String("function", "", "with -endpoint: ARN of a single-user rotation function that may be invoked")
 	rotatable     = flag.String("rotatable", "", "with -endpoint: file of secret values that the function can rotate, one JSON object a line")
 	partnerRole   = flag.String("partner-role", "", "with -endpoint: ARN of a role for partners' secrets")
@@ -46,29 +48,45 @@ const document = "../../docs/compatibility.md"
 const noDatabase = "needs a server whose password the function can rotate"
 
 func TestConformance(t *testing.T) {
-	var target conformance.Target
-	left := func() []service.Place { return nil }
-	if *endpoint == "" {
-		target, left = pawl(t)
-	} else {
-		target = elsewhere(t)
-	}
 	rules := slices.DeleteFunc(conformance.Rules(), func(r conformance.Rule) bool {
 		return !strings.Contains(r.Operation+": "+r.Name, *only)
 	})
+	if *endpoint != "" {
+		conform(t, elsewhere(t), rules)
+		return
+	}
+	results := map[string][]conformance.Result{}
+	var mu sync.Mutex
+	t.Run("pawl", func(t *testing.T) { // ends when both have
+		for name, start := range map[string]func(*testing.T) (conformance.Target, func() []service.Place){"signed": signed, "dev": dev} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				target, left := start(t)
+				got := conform(t, target, rules)
+				if places := left(); len(places) > 0 {
+					t.Errorf("secrets are left behind in %v", places)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				results[name] = got
+			})
+		}
+	})
+	if *only == "" && !t.Failed() {
+		checkDocument(t, rules, results["signed"], results["dev"])
+	}
+}
+
+// conform tries the rules on a target.
+func conform(t *testing.T, target conformance.Target, rules []conformance.Rule) []conformance.Result {
 	start := time.Now()
 	results, err := conformance.Run(t.Context(), target, rules)
 	if err != nil {
 		t.Fatal(err)
 	}
-	report(t, results)
-	if places := left(); len(places) > 0 {
-		t.Errorf("secrets are left behind in %v", places)
-	}
+	report(t, slices.Clone(results))
 	t.Logf("%d rules in %v", len(results), time.Since(start).Round(time.Millisecond))
-	if *endpoint == "" && *only == "" && !t.Failed() {
-		checkDocument(t, rules, results)
-	}
+	return results
 }
 
 // report fails the test for each failed rule and prints what passed.
@@ -102,12 +120,13 @@ func report(t *testing.T, results []conformance.Result) {
 		n.total++
 		sum.total++
 	}
+	out := &strings.Builder{}
 	line := func(name string, n tally) {
 		skipped := ""
 		if n.skipped > 0 {
 			skipped = fmt.Sprintf(", %d skipped", n.skipped)
 		}
-		fmt.Printf("%s: %d/%d%s\n", name, n.passed, n.total, skipped)
+		fmt.Fprintf(out, "%s: %d/%d%s\n", name, n.passed, n.total, skipped)
 	}
 	for _, op := range conformance.Operations {
 		if n := tallies[op]; n != nil {
@@ -115,6 +134,7 @@ func report(t *testing.T, results []conformance.Result) {
 		}
 	}
 	line("All", sum)
+	fmt.Printf("%s\n%s\n", t.Name(), out)
 	slices.SortFunc(results, func(a, b conformance.Result) int { return cmp.Compare(b.Took, a.Took) })
 	if testing.Verbose() {
 		for _, r := range results[:min(5, len(results))] {
@@ -125,14 +145,20 @@ func report(t *testing.T, results []conformance.Result) {
 
 // checkDocument fails if docs/compatibility.md is not what the table says, or
 // writes it.
-func checkDocument(t *testing.T, rules []conformance.Rule, results []conformance.Result) {
-	why := map[string]string{}
-	for _, r := range results {
-		if r.Skipped != noDatabase {
-			why[r.Operation+r.Name] = r.Skipped
+func checkDocument(t *testing.T, rules []conformance.Rule, signed, dev []conformance.Result) {
+	skipped := func(results []conformance.Result) map[string]string {
+		why := map[string]string{}
+		for _, r := range results {
+			if r.Skipped != noDatabase {
+				why[r.Operation+r.Name] = r.Skipped
+			}
 		}
+		return why
 	}
-	want := conformance.Document(rules, func(r conformance.Rule) string { return why[r.Operation+r.Name] })
+	whySigned, whyDev := skipped(signed), skipped(dev)
+	want := conformance.Document(rules, func(r conformance.Rule) conformance.Untried {
+		return conformance.Untried{Signed: whySigned[r.Operation+r.Name], Dev: whyDev[r.Operation+r.Name]}
+	})
 	if *update {
 		if err := os.WriteFile(document, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -170,7 +196,7 @@ func TestTable(t *testing.T) {
 func elsewhere(t *testing.T) conformance.Target {
 	target := conformance.Target{
 		URL: strings.TrimRight(*endpoint, "/"), Region: *region, ReplicaRegion: *replicaRegion, Function: *function,
-		PartnerRole: *partnerRole, Unverified: *unverified, Patience: *patience, Client: &http.Client{Timeout: time.Minute},
+		PartnerRole: *partnerRole, Key: *key, Unverified: *unverified, Patience: *patience, Client: &http.Client{Timeout: time.Minute},
 	}
 	credentials := func(options ...func(*config.LoadOptions) error) *aws.Credentials {
 		c, err := config.LoadDefaultConfig(t.Context(), options...)
@@ -189,6 +215,9 @@ func elsewhere(t *testing.T) conformance.Target {
 	}
 	if *deniedProfile != "" {
 		target.Denied = credentials(config.WithSharedConfigProfile(*deniedProfile))
+	}
+	if *sessionOf != "" {
+		target.Session = credentials(config.WithSharedConfigProfile(*sessionOf))
 	}
 	if *rotatable != "" {
 		target.Rotatable = lines(t, *rotatable)

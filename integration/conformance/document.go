@@ -6,18 +6,39 @@ import (
 	"strings"
 )
 
+// Untried is why a rule could not be tried against Pawl, both "" where it was:
+// Signed with signatures that are verified, Dev against a development server.
+type Untried struct{ Signed, Dev string }
+
+// note is what the document adds to the rule's name.
+func (u Untried) note() string {
+	switch {
+	case u.Signed != "":
+		return " (not tried: " + cell(u.Signed) + ")"
+	case u.Dev != "":
+		return " †"
+	}
+	return ""
+}
+
 // Document renders docs/compatibility.md: every rule with its source, by
-// operation, and every known difference. untried says, for each rule, why it
-// could not be tried against Pawl, or "".
-func Document(rules []Rule, untried func(Rule) string) string {
+// operation, and every known difference.
+func Document(rules []Rule, untried func(Rule) Untried) string {
 	var b strings.Builder
 	count := map[string]int{}
-	open := 0
+	open, signedOnly := 0, 0
 	for _, r := range rules {
 		count[r.Operation]++
-		if untried(r) != "" {
+		switch u := untried(r); {
+		case u.Signed != "":
 			open++
+		case u.Dev != "":
+			signedOnly++
 		}
+	}
+	all := "all hold"
+	if open > 0 {
+		all = fmt.Sprintf("all hold, but for %d that can't be tried, marked with the reason", open)
 	}
 	fmt.Fprintf(&b, `# Compatibility with AWS Secrets Manager
 
@@ -28,8 +49,11 @@ operations. This page lists what that means: %d rules, each with its source, and
 at the end [every known difference](#known-differences).
 
 Each rule is a test over signed HTTP. All of them are tried against Pawl at every
-change, and all hold, but for %d that can't be tried there, each marked with the
-reason. The same table runs against any other endpoint, AWS included:
+change, and %s.
+They run twice: over TLS, where signatures are verified and policies decide, by an
+administrator, one of another account, a session and somebody who may do nothing;
+and against a development server, which takes any credentials. The %d rules marked
+† need the former. The same table runs against any other endpoint, AWS included:
 
     go test -v ./integration/conformance                                      # Pawl, in process
     go test -v ./integration/conformance -args -endpoint URL -region REGION   # with AWS_ACCESS_KEY_ID…
@@ -37,7 +61,7 @@ reason. The same table runs against any other endpoint, AWS included:
 It makes its own secrets, whose names begin with or contain "pawl-conformance" or
 a random word, touches no others, and ends by deleting them.
 `+"`-args -help`"+` lists what else it can be told: a second region, a second
-account, a rotation function.
+account, a KMS key, a rotation function.
 
 About the sources: "recorded on AWS" is an answer that LocalStack's test suite
 recorded on AWS, by the name of the test; "checked against AWS" is a test of that
@@ -47,7 +71,7 @@ answer of AWS is known to us: if you know one, please tell.
 
 | Operation | Rules |
 |---|---:|
-`, len(rules), open)
+`, len(rules), all, signedOnly)
 	for _, op := range Operations {
 		fmt.Fprintf(&b, "| [%s](#%s) | %d |\n", op, anchor(op), count[op])
 	}
@@ -58,11 +82,7 @@ answer of AWS is known to us: if you know one, please tell.
 			if r.Operation != op {
 				continue
 			}
-			name := cell(r.Name)
-			if why := untried(r); why != "" {
-				name += " (not tried: " + cell(why) + ")"
-			}
-			fmt.Fprintf(&b, "| %s | %s |\n", name, cell(r.Source))
+			fmt.Fprintf(&b, "| %s%s | %s |\n", cell(r.Name), untried(r).note(), cell(r.Source))
 		}
 	}
 	b.WriteString("\n## Known differences\n")

@@ -99,7 +99,7 @@ var getRules = on("GetSecretValue",
 		s, q := p.shared(M{})
 		q.Refused("GetSecretValue", M{"SecretId": s.ARN}, "InvalidRequestException", defaultKey)
 	}},
-	rule{"answers another account under a key of one's own, where the policy allows", otherAccounts, func(p *Probe) {
+	rule{"answers another account under a key of one's own, where the policy allows", others, func(p *Probe) {
 		s, q := p.shared(M{"KmsKeyId": p.OwnKey()})
 		q.OK("GetSecretValue", M{"SecretId": s.ARN}).Is("ARN", s.ARN).Is("SecretString", "first")
 	}},

@@ -120,7 +120,7 @@ var lookUpRules = []rule{
 		p.found(s.PartialARN()).Is("ARN", s.ARN)
 		p.found(s.ARN).Is("Name", s.Name)
 	}},
-	{"finds the secret of another account by ARN alone, where its policy allows", otherAccounts, func(p *Probe) {
+	{"finds the secret of another account by ARN alone, where its policy allows", others, func(p *Probe) {
 		s, q := p.shared(M{})
 		q.found(s.ARN).Is("Name", s.Name)
 		q.lost(s.Name)

@@ -85,14 +85,11 @@ const (
 	policies  = "AWS user guide, Resource-based policies"
 	secretOf  = "AWS user guide, What's in a Secrets Manager secret"
 	schedules = "AWS user guide, Schedule expressions"
-
-	otherAccounts  = "AWS user guide, Access from another account"
-	encryption     = "AWS user guide, Secret encryption and decryption"
-	authorization_ = "AWS service authorization reference, AWS Secrets Manager"
-	evaluated      = "AWS IAM user guide, Policy evaluation logic"
-	denials        = "AWS IAM user guide, Troubleshoot access denied error messages"
-
 	signing   = "AWS general reference, Signature Version 4"
+	others    = "AWS user guide, Access from another account"
+	actions   = "AWS service authorization reference, AWS Secrets Manager"
+	evaluated = "AWS IAM user guide, Policy evaluation logic"
+	denials   = "AWS IAM user guide, Troubleshoot access denied error messages"
 	cloudNuke = "answer of AWS in cloud-nuke issue 435"
 	reused    = "moto tests checked against AWS: a ClientRequestToken used again"
 	skewed    = "answer of AWS in botocore issue 3587"

@@ -49,6 +49,20 @@ var updateRules = on("UpdateSecret",
 		p.Describe(s).Absent("KmsKeyId")
 		p.Get(s).Is("SecretString", "first")
 	}},
+	rule{"of the key brings the versions that AWS's labels are on under the new one, and no others", api("UpdateSecret"), func(p *Probe) {
+		key := p.OwnKey()
+		s := p.Secret()
+		labelled := p.Put(s, "labelled", "BLUE")
+		second := p.Put(s, "second")
+		p.OK("UpdateSecret", M{"SecretId": s.Name, "ClientRequestToken": p.Token(), "KmsKeyId": key}).Exactly("ARN", "Name")
+		p.underKey(s, second, true)
+		p.underKey(s, s.Version, true)
+		p.underKey(s, labelled, false)
+		for version, value := range map[string]string{s.Version: "first", labelled: "labelled", second: "second"} {
+			p.OK("GetSecretValue", M{"SecretId": s.Name, "VersionId": version}).Is("SecretString", value)
+		}
+		p.underKey(s, p.Put(s, "third"), true)
+	}},
 	rule{"refuses a missing ClientRequestToken", recorded("test_no_client_request_token[UpdateSecret]"), func(p *Probe) {
 		p.Refused("UpdateSecret", M{"SecretId": p.Name(), "SecretString": "x"}, "InvalidRequestException", noToken)
 	}},
