@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,14 +29,21 @@ const maxBytes = 8 << 20
 const maxNesting = 32
 
 // Load reads and validates a configuration file. Paths in it are relative to
-// its folder. Errors are Invalid; those about the file's content hold Problems,
+// its folder. One that Find found in the working directory may name a program only
+// if nobody else than the user and root can write it. Errors are Invalid; those about the file's content hold Problems,
 // all of them, one a line.
 func Load(path string) (*Config, error) {
-	src, err := read(path)
+	src, info, err := read(path)
 	if err != nil {
 		return nil, secrets.Errorf(secrets.Invalid, "configuration file: %w", err)
 	}
-	return Parse(src, path)
+	c, err := Parse(src, path)
+	// Whoever works in somebody else's folder must not run that one's programs.
+	if err == nil && path == DefaultFile && c.Store.SQLite != nil && len(c.Store.SQLite.KeyCommand) > 0 && !trusted(info, os.Geteuid()) {
+		return nil, secrets.Errorf(secrets.Invalid, "configuration file ./%s names a program (store.sqlite.key_command), and belongs to another user or can be written by everybody", DefaultFile).
+			WithHint("if you trust it: --config ./%s; else work in another folder", DefaultFile)
+	}
+	return c, err
 }
 
 // Parse is Load for a text that is to be the file at path, which need not be
@@ -48,17 +56,20 @@ func Parse(text []byte, path string) (*Config, error) {
 	return parse(text, path, abs)
 }
 
-func read(path string) ([]byte, error) {
+func read(path string) (src []byte, info fs.FileInfo, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
-	src, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	if info, err = f.Stat(); err != nil {
+		return nil, nil, err
+	}
+	src, err = io.ReadAll(io.LimitReader(f, maxBytes+1))
 	if err == nil && len(src) > maxBytes {
 		err = fmt.Errorf("%s is larger than %d MiB", path, maxBytes>>20)
 	}
-	return src, err
+	return src, info, err
 }
 
 // parse reads the text of a file that the caller calls name and that lies at

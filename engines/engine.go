@@ -80,6 +80,8 @@ const (
 type Clone struct {
 	Original, Clone string
 	Database        string // whose grants and settings matter first; "" = all the server lists
+	// Known is of both users what PasswordChange's is of one.
+	Known func(context.Context) ([]secrets.Password, error)
 }
 
 // Check is what a session must prove. CloneOf is the original's name when the
@@ -97,6 +99,11 @@ type PasswordChange struct {
 	Self     bool             // the session belongs to the user himself
 	Clone    bool             // the user is a clone: also let it log in
 	Plain    bool             // the operator allows the plain password to be sent
+	// Known returns passwords that the secret holds. Where a server has several
+	// accounts of one name, a superuser may change them only if each has one of
+	// these, or New: who could log in as one of them has proved nothing of the
+	// others. It is asked only then; nil = the operator answers for all of them.
+	Known func(context.Context) ([]secrets.Password, error)
 }
 
 // Login is a user name and password.

@@ -250,9 +250,8 @@ func newVictim(t *testing.T, g *guarded, n int) *victim {
 	return v
 }
 
-// keepReading has the victim read in the background. stop ends it, when at least
-// one request has begun after that instant: none of those may have got another
-// answer.
+// keepReading has the victim read in the background, and returns when he does. stop
+// ends it: no request that began after that instant may have got another answer.
 func (v *victim) keepReading() (stop func(after time.Time, code string)) {
 	type read struct {
 		began time.Time
@@ -260,7 +259,8 @@ func (v *victim) keepReading() (stop func(after time.Time, code string)) {
 	}
 	var mu sync.Mutex
 	var reads []read
-	done := make(chan struct{})
+	done, reading := make(chan struct{}), make(chan struct{})
+	begun := sync.OnceFunc(func() { close(reading) })
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
@@ -273,6 +273,7 @@ func (v *victim) keepReading() (stop func(after time.Time, code string)) {
 					v.t.Error(err)
 				}
 				mu.Unlock()
+				begun()
 				select {
 				case <-done:
 					return
@@ -281,6 +282,7 @@ func (v *victim) keepReading() (stop func(after time.Time, code string)) {
 			}
 		})
 	}
+	<-reading
 	return func(after time.Time, code string) {
 		v.t.Helper()
 		close(done) // each reads once more at most

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 
@@ -27,17 +26,19 @@ import (
 // the server, and a plan to get the password of prod's user changed.
 type burglar struct {
 	*guarded
-	t       *testing.T
-	who     aws.Credentials
-	sdk     *secretsmanager.Client
-	ours    *client.Client // for Pawl's own operations
-	got     *recorder
-	place   *place
-	n       int
-	id      string // his secret
-	prod    string // prod's secret, of the victim
-	victim  secrets.Credentials
-	desired secrets.Credentials // the victim with the password that he would like
+	t     *testing.T
+	who   aws.Credentials
+	sdk   *secretsmanager.Client
+	ours  *client.Client // for Pawl's own operations
+	got   *recorder
+	place *place
+	n     int
+	// strategy is the one by which his secret is to be rotated in the end.
+	strategy string
+	id       string // his secret
+	prod     string // prod's secret, of the victim
+	victim   secrets.Credentials
+	desired  secrets.Credentials // the victim with the password that he would like
 	// byHand has an operator rotate the secret, too: after a secret was changed
 	// under its hands, the daemon waits for some seconds.
 	byHand bool
@@ -310,7 +311,7 @@ type attempt struct {
 }
 
 func (a attempt) String() string {
-	return strings.TrimPrefix(a.suffix, "-") + "/" + a.strategy + "/" + a.name
+	return string(a.db.Server.Kind) + "/" + a.strategy + "/" + a.name
 }
 
 func newBurglar(t *testing.T, g *guarded, who aws.Credentials, p *place, n int) *burglar {
@@ -324,6 +325,7 @@ func newBurglar(t *testing.T, g *guarded, who aws.Credentials, p *place, n int) 
 // run tries the plan, and looks at prod before and after.
 func (a attempt) run(t *testing.T, g *guarded, who aws.Credentials) {
 	b := newBurglar(t, g, who, a.place, a.n)
+	b.strategy = a.strategy
 	name := fmt.Sprintf("prod_%s_%d", a.db.Name, a.n)
 	if a.victim != "" {
 		name = fmt.Sprintf(a.victim, a.db.Name, a.n)

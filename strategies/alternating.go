@@ -36,18 +36,25 @@ func (u *Users) checkPair(current, target string) error {
 }
 
 // pair orders the two users of a job into original and clone.
-func pair(cur secrets.Credentials, target string) engines.Clone {
+func (u *Users) pair(j *Job, cur secrets.Credentials, target string) engines.Clone {
 	c := engines.Clone{Original: cur.Username(), Clone: target, Database: cur.Database()}
 	if IsClone(cur.Username()) {
 		c.Original, c.Clone = c.Clone, c.Original
 	}
+	if !u.adopts(c.Clone) {
+		c.Known = j.known
+	}
 	return c
 }
+
+// adopts reports whether the operator answers for a user: as a clone that Pawl did
+// not make.
+func (u *Users) adopts(user string) bool { return u.rules.AdoptClone && u.cloneOf(user) != "" }
 
 // checkClone makes sure that the two users are a pair that Pawl made, or may
 // make, and that the session may set the other one's password.
 func (u *Users) checkClone(ctx context.Context, j *Job, cur secrets.Credentials, target string) error {
-	c := pair(cur, target)
+	c := u.pair(j, cur, target)
 	cloner, ok := u.admin.(engines.Cloner)
 	if !ok {
 		return secrets.Errorf(secrets.Invalid, "engine %q cannot alternate users", u.engine.Facts().Names[0]).
@@ -57,7 +64,7 @@ func (u *Users) checkClone(ctx context.Context, j *Job, cur secrets.Credentials,
 	if err != nil {
 		return err
 	}
-	if state == engines.CloneForeign && !u.rules.AdoptClone && u.proven != c {
+	if state == engines.CloneForeign && !u.rules.AdoptClone && u.proven != c.Clone {
 		owned, err := u.ownsUser(ctx, j, cur, target)
 		if err != nil {
 			return err
@@ -67,12 +74,12 @@ func (u *Users) checkClone(ctx context.Context, j *Job, cur secrets.Credentials,
 				WithHint("if it may be taken over (its password and rights are replaced), set adopt_clone: true; else rename or drop it")
 		}
 	}
-	u.proven = c
+	u.proven = c.Clone
 	if state == engines.CloneAbsent {
 		// Its rights are the original's: check that the session may set those.
 		target = c.Original
 	}
-	change := u.change(target, secrets.Password{}, cur)
+	change := u.change(j, target, secrets.Password{}, cur)
 	change.Clone = target == c.Clone // an undo may have locked it
 	return u.admin.Preflight(ctx, change)
 }
@@ -115,7 +122,7 @@ const maxProofs = 3
 // changed but for its password. It returns whether the pending user is the
 // clone.
 func (u *Users) syncClone(ctx context.Context, j *Job, cur, pend secrets.Credentials) (bool, error) {
-	c := pair(cur, pend.Username())
+	c := u.pair(j, cur, pend.Username())
 	if pend.Username() == c.Original {
 		return false, nil
 	}

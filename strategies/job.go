@@ -5,6 +5,7 @@ package strategies
 
 import (
 	"context"
+	"slices"
 
 	"github.com/pawlhq/pawl/secrets"
 )
@@ -28,4 +29,24 @@ type Job struct {
 	// Report tells the person who waits what is happening, or what could not be
 	// done; never nil when a strategy sees it.
 	Report func(note string)
+}
+
+// maxKnown is how many passwords of a secret speak for accounts. Who may write it
+// must not have guesses tried by the hundred.
+const maxKnown = 6
+
+// known returns the newest passwords that the secret holds, whoever's they are.
+func (j *Job) known(ctx context.Context) ([]secrets.Password, error) {
+	values, err := j.History(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []secrets.Password
+	for _, v := range append([]secrets.Value{j.Current, j.Pending, j.Previous}, values...) {
+		c, err := secrets.ParseCredentials(v)
+		if err == nil && !slices.ContainsFunc(out, c.Password().Equal) && len(out) < maxKnown {
+			out = append(out, c.Password())
+		}
+	}
+	return out, nil
 }

@@ -47,7 +47,7 @@ type Users struct {
 	engine engines.Engine
 	admin  engines.Session // the session that will change the password
 	self   bool            // admin is the user himself
-	proven engines.Clone   // the pair that proved to be the secret's own in this run
+	proven string          // the clone that proved to be the secret's own in this run
 	leave  sync.WaitGroup  // sessions that say goodbye in the background
 }
 
@@ -206,7 +206,7 @@ func (u *Users) prepare(ctx context.Context, j *Job, cur secrets.Credentials, ta
 	if alternating {
 		return u.checkClone(ctx, j, cur, target)
 	}
-	return u.admin.Preflight(ctx, u.change(target, secrets.Password{}, cur))
+	return u.admin.Preflight(ctx, u.change(j, target, secrets.Password{}, cur))
 }
 
 // superuser finds the superuser, if any is named.
@@ -220,8 +220,11 @@ func (u *Users) superuser(ctx context.Context, j *Job, cur secrets.Credentials, 
 }
 
 // change describes setting a user's password through the open session.
-func (u *Users) change(user string, pw secrets.Password, own secrets.Credentials) engines.PasswordChange {
+func (u *Users) change(j *Job, user string, pw secrets.Password, own secrets.Credentials) engines.PasswordChange {
 	c := engines.PasswordChange{Username: user, New: pw, Self: u.self, Plain: u.rules.PlainPassword}
+	if !u.adopts(user) {
+		c.Known = j.known
+	}
 	if u.self {
 		c.Old = own.Password()
 	}
@@ -359,7 +362,7 @@ func (u *Users) Set(ctx context.Context, j *Job) error {
 		}
 	}
 	defer u.hangUp()
-	change := u.change(pend.Username(), pend.Password(), own)
+	change := u.change(j, pend.Username(), pend.Password(), own)
 	if alternating {
 		clone, err := u.syncClone(ctx, j, cur, pend)
 		if err != nil {

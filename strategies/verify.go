@@ -171,7 +171,7 @@ func (u *Users) Restore(ctx context.Context, j *Job) error {
 		return err
 	}
 	defer u.hangUp()
-	change := u.change(cur.Username(), cur.Password(), pend)
+	change := u.change(j, cur.Username(), cur.Password(), pend)
 	change.Clone = u.cloneOf(cur.Username()) != ""
 	if err := u.admin.SetPassword(ctx, change); err != nil {
 		return err
@@ -228,17 +228,17 @@ func (u *Users) restoreOther(ctx context.Context, j *Job, cur, pend secrets.Cred
 			return err
 		}
 		// He holds what Pawl made for him after he had proved himself.
-		u.proven = pair(cur, pend.Username())
+		u.proven = u.pair(j, cur, pend.Username()).Clone
 	}
 	// Without the check query: its failure may be why there is an undo.
 	if err := u.prepare(ctx, j, cur, pend.Username(), ""); err != nil {
 		return err
 	}
 	defer u.hangUp()
-	c := pair(cur, pend.Username())
+	c := u.pair(j, cur, pend.Username())
 	prev, err := secrets.ParseCredentials(j.Previous)
 	if err == nil && prev.Username() == pend.Username() {
-		change := u.change(pend.Username(), prev.Password(), cur)
+		change := u.change(j, pend.Username(), prev.Password(), cur)
 		change.Clone = pend.Username() == c.Clone
 		return u.admin.SetPassword(ctx, change)
 	}

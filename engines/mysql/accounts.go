@@ -9,7 +9,7 @@ import (
 )
 
 // row is one account, user@host, as the server's user table has it. Hashes are
-// compared at the server and never read.
+// compared at the server; only known reads them.
 type row struct {
 	user, host string
 	plugin     string

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -93,6 +94,11 @@ func (s *session) SyncClone(ctx context.Context, c engines.Clone) ([]string, err
 	}
 	if err := cloneable(originals, c.Original); err != nil {
 		return nil, secrets.At(err, "", "", s.at.Addr())
+	}
+	for _, of := range []map[string]row{originals, clones} {
+		if err := s.known(ctx, slices.Collect(maps.Values(of)), secrets.Password{}, c.Known); err != nil {
+			return nil, err
+		}
 	}
 	for _, host := range sorted(originals) {
 		clone, exists := clones[host]

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"filippo.io/edwards25519"
@@ -70,6 +71,17 @@ func newSalt() [saltLen]byte {
 func sha2Hash(password string, salt [saltLen]byte, rounds int) string {
 	thousands := min(max(rounds, minRounds), maxRounds) / 1000
 	return fmt.Sprintf("$A$%03X$%s%s", thousands, salt[:], sha256Crypt([]byte(password), salt[:], thousands*1000))
+}
+
+// sha2Opens reports whether a stored form of caching_sha2_password is that of a
+// password.
+func sha2Opens(stored, password string) bool {
+	const head = len("$A$005$")
+	if len(stored) != head+saltLen+43 || !strings.HasPrefix(stored, "$A$") {
+		return false
+	}
+	thousands, err := strconv.ParseUint(stored[len("$A$"):head-1], 16, 16)
+	return err == nil && sha2Hash(password, [saltLen]byte([]byte(stored[head:])), int(thousands)*1000) == stored
 }
 
 // sha256Crypt is the digest of "Unix crypt using SHA-256 and SHA-512" (Ulrich

@@ -55,7 +55,12 @@ func (s *session) targets(ctx context.Context, c engines.PasswordChange) ([]row,
 	if locked > 0 && locked == len(rows) && !c.Clone {
 		return nil, s.failed(secrets.Errorf(secrets.Denied, "the account of %q is locked", c.Username).WithHint(lockedHint))
 	}
-	return rows, nil
+	unproven := rows
+	if s.maria && c.Clone {
+		// SyncClone has locked these, or seen their marks.
+		unproven = slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.locked })
+	}
+	return rows, s.known(ctx, unproven, c.New, c.Known)
 }
 
 // maxName is how long a user name this server takes, in characters.

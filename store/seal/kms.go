@@ -3,6 +3,7 @@ package seal
 import (
 	"context"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/pawlhq/pawl/secrets"
@@ -51,6 +52,11 @@ func (k *Keyring) checkKMS(ctx context.Context, key, arn string) error {
 }
 
 func (k *Keyring) openKMS(ctx context.Context, arn, versionID string, wrapped []byte) ([]byte, error) {
+	// Only secrets name keys. What else is sealed may come from anybody (a session
+	// token), and nobody shall have Pawl ask AWS KMS at will.
+	if !strings.HasPrefix(arn, "arn:") {
+		return nil, damaged(arn, versionID)
+	}
 	if k.kms == nil {
 		return nil, failure("version %s of %s is encrypted by AWS KMS, and none is configured", versionID, arn).
 			WithHint("put aws_kms: {} back into the configuration file")

@@ -53,25 +53,25 @@ func TestKMS(t *testing.T) {
 	ctx, h, f := t.Context(), newHouse(t), &fakeKMS{}
 	k := h.start(func(c *Config) { c.KMS, c.CreateMissing = f, true })
 	const key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-	if err := k.Check(ctx, key, "arn"); err != nil {
+	if err := k.Check(ctx, key, "arn:x"); err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(f.made); got != "[["+key+" arn RequestToValidateKeyAccess]]" || f.opened != 1 {
+	if got := fmt.Sprint(f.made); got != "[["+key+" arn:x RequestToValidateKeyAccess]]" || f.opened != 1 {
 		t.Errorf("checked by %s, %d opened", got, f.opened)
 	}
 	for _, v := range []secrets.Value{secrets.Text("x"), secrets.Binary([]byte{0, 1})} {
-		sealed := must[[]byte](t)(k.Seal(ctx, key, "arn", "v", v))
+		sealed := must[[]byte](t)(k.Seal(ctx, key, "arn:x", "v", v))
 		if sealed[0] != format2 {
 			t.Fatalf("format %d", sealed[0])
 		}
-		if got, err := k.Open(ctx, "arn", "v", sealed); err != nil || !got.Equal(v) {
+		if got, err := k.Open(ctx, "arn:x", "v", sealed); err != nil || !got.Equal(v) {
 			t.Errorf("%v", err)
 		}
 	}
 	// Pawl's own keys come first, and the default key is never AWS KMS's.
 	made := must[NamedKey](t)(k.CreateKey(ctx, "alias/own"))
 	for _, name := range []string{"", DefaultAlias, "alias/own", made.ID} {
-		if sealed := must[[]byte](t)(k.Seal(ctx, name, "arn", "v", secrets.Text("x"))); sealed[0] != format1 {
+		if sealed := must[[]byte](t)(k.Seal(ctx, name, "arn:x", "v", secrets.Text("x"))); sealed[0] != format1 {
 			t.Errorf("%q is AWS KMS's", name)
 		}
 	}
@@ -96,21 +96,26 @@ func TestKMS(t *testing.T) {
 func TestKMSRefuses(t *testing.T) {
 	ctx, h, f := t.Context(), newHouse(t), &fakeKMS{}
 	k := h.start(func(c *Config) { c.KMS = f })
-	sealed := must[[]byte](t)(k.Seal(ctx, "alias/x", "arn", "v", secrets.Text("x")))
+	sealed := must[[]byte](t)(k.Seal(ctx, "alias/x", "arn:x", "v", secrets.Text("x")))
 	f.refuse = refusedByKMS
-	_, err := k.Seal(ctx, "alias/x", "arn", "v", secrets.Text("x"))
+	_, err := k.Seal(ctx, "alias/x", "arn:x", "v", secrets.Text("x"))
 	wantError(t, err, secrets.Transient, "Slow")
-	wantError(t, k.Check(ctx, "alias/x", "arn"), secrets.Transient, "Slow")
-	_, err = k.Open(ctx, "arn", "v", sealed)
+	wantError(t, k.Check(ctx, "alias/x", "arn:x"), secrets.Transient, "Slow")
+	_, err = k.Open(ctx, "arn:x", "v", sealed)
 	wantError(t, err, secrets.Transient, "Slow")
 	f.refuse = nil
 	for _, c := range [][2]int{{16, 10}, {0, 10}, {32, 0}, {32, 1 << 16}} {
 		f.generate = func() (plain, wrapped []byte) { return make([]byte, c[0]), make([]byte, c[1]) }
-		_, err := k.Seal(ctx, "alias/x", "arn", "v", secrets.Text("x"))
+		_, err := k.Seal(ctx, "alias/x", "arn:x", "v", secrets.Text("x"))
 		wantError(t, err, secrets.Invalid, "EncryptionFailure", "aws_kms.endpoint")
 	}
+	// What is no secret's is not asked about: it may be anybody's.
+	f.opened = 0
+	if _, err = k.Open(ctx, "pawl:session", "v", sealed); err == nil || f.opened != 0 {
+		t.Errorf("AWS KMS was asked %d times, %v", f.opened, err)
+	}
 	f.data[0] = f.data[0][:16]
-	_, err = k.Open(ctx, "arn", "v", sealed)
+	_, err = k.Open(ctx, "arn:x", "v", sealed)
 	wantError(t, err, secrets.Invalid, "DecryptionFailure", "16 bytes")
 }
 
@@ -120,24 +125,24 @@ var refusedByKMS = &secrets.Error{Kind: secrets.Transient, Code: "Slow"}
 func TestKMSKeysGrowOld(t *testing.T) {
 	ctx, h, f := t.Context(), newHouse(t), &fakeKMS{}
 	k := h.start(func(c *Config) { c.KMS = f })
-	sealed := must[[]byte](t)(k.Seal(ctx, "alias/x", "arn", "v", secrets.Text("x")))
+	sealed := must[[]byte](t)(k.Seal(ctx, "alias/x", "arn:x", "v", secrets.Text("x")))
 	for i, c := range []struct {
 		wait   time.Duration
 		opened int
 	}{{0, 1}, {0, 1}, {kmsKeyTime, 1}, {time.Nanosecond, 2}, {kmsKeyTime, 2}} {
 		h.now = h.now.Add(c.wait)
-		if _, err := k.Open(ctx, "arn", "v", sealed); err != nil || f.opened != c.opened {
+		if _, err := k.Open(ctx, "arn:x", "v", sealed); err != nil || f.opened != c.opened {
 			t.Errorf("%d: asked %d times, %v", i, f.opened, err)
 		}
 	}
 	// Elsewhere it is not found, however young.
-	for _, at := range [][2]string{{"other", "v"}, {"arn", "w"}} {
+	for _, at := range [][2]string{{"arn:y", "v"}, {"arn:x", "w"}} {
 		_, err := k.Open(ctx, at[0], at[1], sealed)
 		wantFailure(t, err)
 	}
 	f.refuse = refusedByKMS
 	h.now = h.now.Add(kmsKeyTime + 1)
-	if _, err := k.Open(ctx, "arn", "v", sealed); err == nil {
+	if _, err := k.Open(ctx, "arn:x", "v", sealed); err == nil {
 		t.Error("it opens though AWS KMS refuses")
 	}
 }
@@ -145,15 +150,15 @@ func TestKMSKeysGrowOld(t *testing.T) {
 func TestKMSNoticesEveryFlippedBit(t *testing.T) {
 	ctx, h, f := t.Context(), newHouse(t), &fakeKMS{}
 	k := h.start(func(c *Config) { c.KMS = f })
-	sealed := must[[]byte](t)(k.Seal(ctx, "alias/x", "arn", "v", secrets.Text("correct horse")))
+	sealed := must[[]byte](t)(k.Seal(ctx, "alias/x", "arn:x", "v", secrets.Text("correct horse")))
 	for i := range sealed {
 		for bit := range 8 {
 			bad := bytes.Clone(sealed)
 			bad[i] ^= 1 << bit
-			_, err := k.Open(ctx, "arn", "v", bad)
+			_, err := k.Open(ctx, "arn:x", "v", bad)
 			wantFailure(t, err)
 		}
-		_, err := k.Open(ctx, "arn", "v", sealed[:i])
+		_, err := k.Open(ctx, "arn:x", "v", sealed[:i])
 		wantFailure(t, err)
 	}
 }

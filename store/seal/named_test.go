@@ -1,6 +1,8 @@
 package seal
 
 import (
+	"bytes"
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
@@ -163,5 +165,31 @@ func TestADamagedKey(t *testing.T) {
 	h.opens(h.start())
 	if _, err := fresh.RetireMaster(ctx, none); err == nil {
 		t.Error("a key that is needed was retired")
+	}
+}
+
+// TestStrangersMoveNothing: what names a key that the store never knew makes Pawl
+// look for the key where it is a secret's, and not where it may be anybody's.
+func TestStrangersMoveNothing(t *testing.T) {
+	ctx, h := t.Context(), newHouse(t)
+	raw := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, keyLen))
+	asked := 0
+	m := must[*Master](t)(Source{Env: "PAWL_KEY"}.Load(ctx, func(string) string { asked++; return raw }))
+	k := New(Config{Master: m, Store: h.store})
+	if err := k.Verify(ctx, h.store); err != nil {
+		t.Fatal(err)
+	}
+	stranger := must[key](t)(newKey(bytes.Repeat([]byte{8}, keyLen)))
+	for _, c := range []struct {
+		arn   string
+		looks int
+	}{{"pawl:session", 0}, {"pawl:access-key", 0}, {testARN.String(), 1}} {
+		asked = 0
+		sealed := must[[]byte](t)(stranger.sealValue(c.arn, "v", secrets.Text("x")))
+		_, err := k.Open(ctx, c.arn, "v", sealed)
+		wantError(t, err, secrets.Invalid, "DecryptionFailure", stranger.id.String())
+		if asked != c.looks {
+			t.Errorf("%s: the key was read %d times", c.arn, asked)
+		}
 	}
 }

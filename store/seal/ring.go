@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pawlhq/pawl/secrets"
@@ -102,6 +104,14 @@ func (r *ring) lacks() bool {
 	return false
 }
 
+// knows reports whether the store has a record of a key.
+func (r *ring) knows(id keyID) bool {
+	name := id.String()
+	return slices.ContainsFunc(r.stored, func(n NamedKey) bool {
+		return slices.ContainsFunc(n.Generations, func(g Generation) bool { return g.ID == name })
+	})
+}
+
 // current returns a ring that is as new as the store was when it was asked for.
 func (k *Keyring) current(ctx context.Context) (*ring, error) {
 	r := k.ring.Load()
@@ -193,6 +203,11 @@ func (k *Keyring) byID(ctx context.Context, id keyID, arn, versionID string) (ke
 	}
 	if kek, ok := r.keys[id]; ok {
 		return kek, nil
+	}
+	// What is no secret's may come from anybody (a session token): nobody shall have
+	// Pawl look for a key at will, with a program perhaps, that the store never knew.
+	if k.store != nil && !strings.HasPrefix(arn, "arn:") && !r.knows(id) {
+		return key{}, r.notHere(id, arn, versionID)
 	}
 	if r, err = k.seek(ctx, id); err != nil {
 		return key{}, err
