@@ -42,7 +42,7 @@ func (g *globals) logger(w io.Writer) (*slog.Logger, error) {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, o)), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		return slog.New(newJSONHandler(w, level)), nil
 	}
 	return nil, usage(fmt.Errorf("--log-format %q is not text or json", g.logFormat))
 }

@@ -40,7 +40,7 @@ func newStatus(g *globals) *cobra.Command {
 					return err
 				}
 				list := []status{}
-				err := t.Plan(ctx, time.Time{}, func(r service.RotationStatus) error {
+				err := t.rotations(ctx, args, func(r service.RotationStatus) error {
 					if len(args) == 0 || slices.Contains(args, r.Name) || slices.Contains(args, r.ARN.String()) {
 						s := statusOf(r)
 						s.shown = t.shown(r)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pawlhq/pawl/client"
 	"github.com/pawlhq/pawl/config"
+	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
 )
 
@@ -111,6 +112,30 @@ func withTarget(g *globals, cmd *cobra.Command, f func(context.Context, *target)
 	}
 	defer t.Close()
 	return failed(f(cmd.Context(), t))
+}
+
+// rotations calls yield with the rotations of secrets, of all where none is
+// named. A server is asked about the named ones alone: of others the caller may
+// have no right to know.
+func (t *target) rotations(ctx context.Context, names []string, yield func(service.RotationStatus) error) error {
+	if t.server == nil || len(names) == 0 {
+		return t.Plan(ctx, time.Time{}, yield)
+	}
+	for _, name := range names {
+		out, err := t.server.ListRotations(ctx, service.ListRotationsInput{SecretIDs: []string{name}})
+		if secrets.CodeOf(err) == "ResourceNotFoundException" {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, r := range out.Rotations {
+			if err := yield(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // shown is how a person means a secret here: by its name, or by its ARN where
