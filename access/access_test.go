@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/pawlhq/pawl/access/policy"
 	"github.com/pawlhq/pawl/secrets"
 )
@@ -38,7 +40,7 @@ func TestParseAuthorization(t *testing.T) {
 	want := Credential{
 		AccessKey: "AKIDEXAMPLE", Date: "20260304", Region: "eu-west-1", Service: "secretsmanager",
 		SignedHeaders: []string{"content-type", "host", "x-amz-date"}, Signature: signature,
-		At: time.Date(2026, 3, 4, 10, 20, 30, 0, time.UTC),
+		At: time.Date(2026, 3, 4, 10, 20, 30, 0, time.UTC), Stamp: "20260304T102030Z",
 	}
 	for name, r := range map[string]*http.Request{
 		"as the SDKs send it":   request(header(scope), day, ""),
@@ -189,11 +191,33 @@ func FuzzParseAuthorization(f *testing.F) {
 		if strings.Contains(c.AccessKey, "/") || c.Signature == "" || len(c.SignedHeaders) == 0 {
 			t.Errorf("incomplete: %+v", c)
 		}
-		if c.Service != service || !regionName.MatchString(c.Region) || !isRegion(c.Region) || c.Date != c.At.Format("20060102") {
+		if c.Service != service || !regionName.MatchString(c.Region) || !isRegion(c.Region) || c.Date != c.At.Format("20060102") || c.Stamp != c.At.Format(dateTime) {
 			t.Errorf("wrong scope: %+v", c)
 		}
 		if p, err := (Dev{}).Authenticate(r, nil); err == nil && (p.Region != c.Region || len(p.Account) != 12) {
 			t.Errorf("%+v of %+v", p, c)
 		}
+	})
+}
+
+// parseStamp takes what time.Parse does, but for fractions of a second.
+func TestParseStamp(t *testing.T) {
+	check := func(s string) {
+		t.Helper()
+		want, err := time.Parse(dateTime, s)
+		got, ok := parseStamp(s)
+		if ok != (err == nil && len(s) == len(dateTime)) || ok && !got.Equal(want) {
+			t.Errorf("%q: got %v, %v, want %v, %v", s, got, ok, want, err)
+		}
+	}
+	for _, s := range []string{
+		"20260304T102030Z", "20240229T000000Z", "20230229T000000Z", "20260431T000000Z", "20260001T000000Z", "20261301T000000Z", "20260100T000000Z",
+		"20260304T240000Z", "20260304T236000Z", "20260304T235960Z", "20261231T235959Z", "00000101T000000Z", "99991231T235959Z",
+		"20260304 102030Z", "20260304t102030Z", "20260304T102030z", "20260304T10203.Z", "20260304T1020.5Z", "2026-304T102030Z", "+0260304T102030Z", "20260304T102030.5Z", "20260304T1:2030Z ", "",
+	} {
+		check(s)
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		check(rapid.StringMatching(`[0-9]{4}[01][0-9][0-3][0-9]T[0-2][0-9][0-6][0-9][0-6][0-9]Z`).Draw(r, "stamp"))
 	})
 }

@@ -39,6 +39,7 @@ type Credential struct {
 	SignedHeaders []string // in lower case, in the order they were signed
 	Signature     string   // as sent, never empty
 	At            time.Time
+	Stamp         string // At in the form of X-Amz-Date
 }
 
 // ParseAuthorization reads the Authorization header of Signature Version 4:
@@ -57,6 +58,14 @@ func ParseAuthorization(r *http.Request) (Credential, error) {
 	return parseAuthorization(r, ours{service, isRegion}, func(time.Time, []string) error { return nil })
 }
 
+// first returns the first value of a header, whose name is in HTTP's usual form.
+func first(h http.Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
 // ours is what a credential may be scoped to.
 type ours struct {
 	service string
@@ -67,7 +76,7 @@ type ours struct {
 // dated checks what AWS checks between the form of the date and the algorithm:
 // the request's age and which headers were signed.
 func parseAuthorization(r *http.Request, scoped ours, dated func(at time.Time, signed []string) error) (Credential, error) {
-	header := r.Header.Get("Authorization")
+	header := first(r.Header, "Authorization")
 	used, rest, _ := strings.Cut(strings.TrimSpace(header), " ")
 	if !strings.HasPrefix(used, "AWS4-") {
 		return Credential{}, denied(missingToken, "Missing Authentication Token").
@@ -77,14 +86,14 @@ func parseAuthorization(r *http.Request, scoped ours, dated func(at time.Time, s
 	if err != nil {
 		return Credential{}, err
 	}
-	date := r.Header.Get("X-Amz-Date")
+	date := first(r.Header, "X-Amz-Date")
 	if date == "" {
-		date = r.Header.Get("Date")
+		date = first(r.Header, "Date")
 	}
 	if err := complete(header, g, date); err != nil {
 		return Credential{}, err
 	}
-	at, err := parseDate(date)
+	at, stamp, err := parseDate(date)
 	if err != nil {
 		return Credential{}, err
 	}
@@ -95,15 +104,22 @@ func parseAuthorization(r *http.Request, scoped ours, dated func(at time.Time, s
 	if used != algorithm {
 		return Credential{}, denied(incompleteSignature, "Unsupported AWS 'algorithm': '%s' (only %s for now). ", used, algorithm)
 	}
-	scope := strings.Split(g.credential, "/")
-	if len(scope) != 5 {
+	var scope [5]string
+	n := 0
+	for part := range strings.SplitSeq(g.credential, "/") {
+		if n < len(scope) {
+			scope[n] = part
+		}
+		n++
+	}
+	if n != len(scope) {
 		return Credential{}, denied(incompleteSignature,
-			"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", withoutKey(scope)).
+			"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", withoutKey(strings.Split(g.credential, "/"))).
 			WithHint("a key id has no slashes: was the secret access key put in its place?")
 	}
 	c := Credential{
 		AccessKey: scope[0], Date: scope[1], Region: scope[2], Service: scope[3],
-		SignedHeaders: signed, Signature: g.signature, At: at,
+		SignedHeaders: signed, Signature: g.signature, At: at, Stamp: stamp,
 	}
 	return c, c.checkScope(scope[4], scoped)
 }
@@ -159,16 +175,38 @@ func hashed(header string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// parseDate reads the time of a request; a Date header may have HTTP's form.
-func parseDate(s string) (time.Time, error) {
-	// time.Parse takes fractions of a second, which SigV4 does not know.
-	if t, err := time.Parse(dateTime, s); err == nil && len(s) == len(dateTime) {
-		return t, nil
+// parseDate reads the time of a request, and returns how dateTime writes it; a
+// Date header may have HTTP's form.
+func parseDate(s string) (at time.Time, stamp string, err error) {
+	if t, ok := parseStamp(s); ok {
+		return t, s, nil
 	}
 	if t, err := http.ParseTime(s); err == nil {
-		return t.UTC(), nil
+		return t.UTC(), t.UTC().Format(dateTime), nil
 	}
-	return time.Time{}, denied(incompleteSignature, "Date must be in ISO-8601 'basic format'. Got '%s'. See http://en.wikipedia.org/wiki/ISO_8601", s)
+	return time.Time{}, "", denied(incompleteSignature, "Date must be in ISO-8601 'basic format'. Got '%s'. See http://en.wikipedia.org/wiki/ISO_8601", s)
+}
+
+// parseStamp reads dateTime's form and no other: time.Parse takes fractions of a
+// second, which SigV4 does not know, and three times as long.
+func parseStamp(s string) (time.Time, bool) {
+	if len(s) != len(dateTime) || s[8] != 'T' || s[15] != 'Z' {
+		return time.Time{}, false
+	}
+	ok := true
+	number := func(from, to int) (n int) {
+		for _, c := range []byte(s[from:to]) {
+			ok = ok && '0' <= c && c <= '9'
+			n = 10*n + int(c-'0')
+		}
+		return n
+	}
+	year, month, day := number(0, 4), number(4, 6), number(6, 8)
+	hour, minute, second := number(9, 11), number(11, 13), number(13, 15)
+	t := time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC)
+	// What is out of range makes another date.
+	ok = ok && month >= 1 && month <= 12 && day >= 1 && t.Day() == day && hour < 24 && minute < 60 && second < 60
+	return t, ok
 }
 
 // withoutKey is a malformed credential as it may be shown: where there are too
@@ -180,17 +218,27 @@ func withoutKey(scope []string) string {
 	return strings.Join(scope, "/")
 }
 
+// maxRegion is far more characters than any region has.
+const maxRegion = 64
+
 // isRegion reports whether s looks like a region: words of lower-case letters
 // and a number, joined by hyphens.
 func isRegion(s string) bool {
 	i := strings.LastIndexByte(s, '-')
-	if i < 1 || strings.Trim(s[i+1:], "0123456789") != "" || i == len(s)-1 {
+	if i < 1 || i == len(s)-1 || len(s) > maxRegion {
 		return false
 	}
-	for word := range strings.SplitSeq(s[:i], "-") {
-		if word == "" || strings.Trim(word, "abcdefghijklmnopqrstuvwxyz") != "" {
+	for _, c := range []byte(s[i+1:]) {
+		if c < '0' || c > '9' {
 			return false
 		}
+	}
+	before := byte('-')
+	for _, c := range []byte(s[:i+1]) {
+		if (c < 'a' || c > 'z') && (c != '-' || before == '-') {
+			return false
+		}
+		before = c
 	}
 	return true
 }
@@ -207,9 +255,9 @@ func (c Credential) checkScope(end string, scoped ours) error {
 	if end != terminator {
 		wrong.WriteString("Credential should be scoped with a valid terminator: '" + terminator + "', not '" + end + "'. ")
 	}
-	if at := c.At.Format(dateTime); c.Date != at[:len("yyyymmdd")] {
+	if day := c.Stamp[:len("yyyymmdd")]; c.Date != day {
 		wrong.WriteString("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" +
-			c.Date + "' != '" + at[:len("yyyymmdd")] + "', from '" + at + "'.")
+			c.Date + "' != '" + day + "', from '" + c.Stamp + "'.")
 	}
 	if wrong.Len() == 0 {
 		return nil
@@ -217,7 +265,14 @@ func (c Credential) checkScope(end string, scoped ours) error {
 	return denied(invalidSignature, "%s", wrong.String())
 }
 
+// denied makes an error. What a stranger sent is repeated up to a length.
 func denied(code, format string, args ...any) *secrets.Error {
+	const most = 1024
+	for i, a := range args {
+		if text, ok := a.(string); ok && len(text) > most {
+			args[i] = strings.ToValidUTF8(text[:most], "") + "…"
+		}
+	}
 	e := secrets.Errorf(secrets.Denied, format, args...)
 	e.Code = code
 	return e

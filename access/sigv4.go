@@ -20,44 +20,44 @@ import (
 
 // signedHeader is one line of a canonical request.
 type signedHeader struct {
-	name   string // in lower case
-	values []string
+	name   string   // in lower case
+	values []string // nil = it is only one
+	one    string
 }
 
-// headersOf finds the headers that were signed. net/http keeps two of them
-// outside of r.Header: Host always, Content-Length in part. It returns the
-// headers, or what is wrong with them as a hint for people: a signed header
-// that was not sent, two spellings of one name, an order that is not the
+// headersOf appends the headers that were signed to found, which is empty.
+// net/http keeps two of them outside of r.Header: Host always, Content-Length in
+// part. It returns them, or what is wrong with them as a hint for people: a signed
+// header that was not sent, two spellings of one name, an order that is not the
 // canonical one (unsorted, or a name repeated).
-func headersOf(r *http.Request, signed []string) (found []signedHeader, wrong string) {
-	found = make([]signedHeader, len(signed))
+func headersOf(found []signedHeader, r *http.Request, signed []string) (_ []signedHeader, wrong string) {
+	const host, length = "host", "content-length"
 	for i, name := range signed {
 		if i > 0 && name <= signed[i-1] {
-			return nil, "SignedHeaders must be sorted, each name once"
+			return found, "SignedHeaders must be sorted, each name once"
 		}
-		found[i].name = name
-		if name == "host" {
-			found[i].values = []string{r.Host}
-		}
+		found = append(found, signedHeader{name: name})
 	}
 	for name, values := range r.Header {
 		i := slices.IndexFunc(signed, func(s string) bool { return len(s) == len(name) && strings.EqualFold(s, name) })
 		switch {
 		case i < 0:
-		case found[i].values != nil:
-			return nil, "a signed header was sent in two ways"
+		case found[i].values != nil, found[i].name == host:
+			return found, "a signed header was sent in two ways"
 		default:
 			found[i].values = values
 		}
 	}
 	for i := range found {
-		if len(found[i].values) > 0 {
-			continue
+		switch h := &found[i]; {
+		case h.name == host:
+			h.one = r.Host
+		case len(h.values) > 0:
+		case h.name == length && r.ContentLength >= 0:
+			h.values, h.one = nil, strconv.FormatInt(r.ContentLength, 10)
+		default:
+			return found, "a signed header did not arrive; does a proxy remove it?"
 		}
-		if found[i].name != "content-length" || r.ContentLength < 0 {
-			return nil, "a signed header did not arrive; does a proxy remove it?"
-		}
-		found[i].values = []string{strconv.FormatInt(r.ContentLength, 10)}
 	}
 	return found, ""
 }
@@ -75,8 +75,12 @@ func appendCanonical(b []byte, r *http.Request, headers []signedHeader, hash []b
 	b = append(b, '\n')
 	for _, h := range headers {
 		b = append(append(b, h.name...), ':')
-		for i, v := range h.values {
-			if strings.ContainsAny(v, "\r\n") {
+		for i := range max(1, len(h.values)) {
+			v := h.one
+			if h.values != nil {
+				v = h.values[i]
+			}
+			if strings.IndexByte(v, '\r') >= 0 || strings.IndexByte(v, '\n') >= 0 {
 				return b, false
 			}
 			if i > 0 {
@@ -100,6 +104,9 @@ func appendCanonical(b []byte, r *http.Request, headers []signedHeader, hash []b
 // one where there are several.
 func appendCollapsed(b []byte, v string) []byte {
 	v = strings.Trim(v, " \t")
+	if !strings.Contains(v, "  ") {
+		return append(b, v...)
+	}
 	for i := range len(v) {
 		if v[i] != ' ' || v[i-1] != ' ' { // a trimmed value begins with no space
 			b = append(b, v[i])
@@ -170,11 +177,10 @@ func appendEncoded(b []byte, s, keep string) []byte {
 	return b
 }
 
-// stringToSign is what the signature is made of. at has dateTime's form, and
+// appendToSign appends what the signature is made of. at has dateTime's form, and
 // its day is the scope's.
-func stringToSign(at, region, service string, canonical []byte) []byte {
+func appendToSign(b []byte, at, region, service string, canonical []byte) []byte {
 	sum := sha256.Sum256(canonical)
-	b := make([]byte, 0, 160)
 	b = append(append(b, algorithm...), '\n')
 	b = append(append(b, at...), '\n')
 	b = append(append(b, at[:len("yyyymmdd")]...), '/')
@@ -195,9 +201,8 @@ func signingKey(secret, day, region, service string) [sha256.Size]byte {
 }
 
 // sign returns the signature in lower-case hexadecimal.
-func sign(key [sha256.Size]byte, toSign []byte) [2 * sha256.Size]byte {
-	sum := keyed(key[:], toSign)
-	var s [2 * sha256.Size]byte
+func sign(key [sha256.Size]byte, toSign []byte) (s [2 * sha256.Size]byte) {
+	sum := keyedShort(key, toSign)
 	hex.Encode(s[:], sum[:])
 	return s
 }
@@ -207,4 +212,22 @@ func keyed(key, message []byte) (sum [sha256.Size]byte) {
 	h.Write(message)
 	h.Sum(sum[:0])
 	return sum
+}
+
+// keyedShort is keyed for each request: for a key shorter than a block, and
+// without memory to be collected.
+// Source: RFC 2104.
+func keyedShort(key [sha256.Size]byte, message []byte) [sha256.Size]byte {
+	var inner [sha256.BlockSize + 256]byte
+	var outer [sha256.BlockSize + sha256.Size]byte
+	for i := range sha256.BlockSize {
+		var k byte
+		if i < len(key) {
+			k = key[i]
+		}
+		inner[i], outer[i] = k^0x36, k^0x5c
+	}
+	sum := sha256.Sum256(append(inner[:sha256.BlockSize], message...))
+	copy(outer[sha256.BlockSize:], sum[:])
+	return sha256.Sum256(outer[:])
 }

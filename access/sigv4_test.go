@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/pawlhq/pawl/secrets"
 )
 
@@ -38,7 +40,7 @@ func read(t testing.TB, raw string) (*http.Request, []byte) {
 
 func signatureOf(t testing.TB, r *http.Request, body []byte, signed, region, service string) (canonical, signature string) {
 	t.Helper()
-	headers, wrong := headersOf(r, strings.Split(signed, ";"))
+	headers, wrong := headersOf(nil, r, strings.Split(signed, ";"))
 	if wrong != "" {
 		t.Fatal(wrong)
 	}
@@ -48,8 +50,18 @@ func signatureOf(t testing.TB, r *http.Request, body []byte, signed, region, ser
 		t.Fatal("no canonical form")
 	}
 	at := r.Header.Get("X-Amz-Date")
-	s := sign(signingKey(exampleSecret, at[:8], region, service), stringToSign(at, region, service, c))
+	s := sign(signingKey(exampleSecret, at[:8], region, service), appendToSign(nil, at, region, service, c))
 	return string(c), string(s[:])
+}
+
+func TestKeyedShort(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := [sha256.Size]byte(rapid.SliceOfN(rapid.Byte(), sha256.Size, sha256.Size).Draw(t, "key"))
+		message := rapid.SliceOfN(rapid.Byte(), 0, 600).Draw(t, "message")
+		if keyedShort(key, message) != keyed(key[:], message) {
+			t.Fatal("it is no HMAC")
+		}
+	})
 }
 
 // TestPublishedVectors: requests and signatures of AWS's test suite, service
@@ -151,7 +163,7 @@ func TestCanonicalParts(t *testing.T) {
 		}
 	}
 	r, body := read(t, "GET / HTTP/1.1\nHost: h\n\n")
-	if _, ok := appendCanonical(nil, r, []signedHeader{{"a", []string{"1\nhost:evil"}}}, body); ok {
+	if _, ok := appendCanonical(nil, r, []signedHeader{{name: "a", values: []string{"1\nhost:evil"}}}, body); ok {
 		t.Error("a line break in a header was taken")
 	}
 }

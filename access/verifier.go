@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pawlhq/pawl/secrets"
@@ -143,7 +144,10 @@ func (v *Verifier) Authenticate(r *http.Request, body []byte) (Principal, error)
 	if err != nil {
 		return Principal{}, err
 	}
-	token := r.Header.Get("X-Amz-Security-Token")
+	var token secrets.Password
+	if sent := first(r.Header, "X-Amz-Security-Token"); sent != "" {
+		token = secrets.NewPassword(sent)
+	}
 	k, err := v.key(r.Context(), c.AccessKey, token)
 	if err != nil {
 		return Principal{}, err
@@ -151,7 +155,7 @@ func (v *Verifier) Authenticate(r *http.Request, body []byte) (Principal, error)
 	if err := k.checkToken(token, now); err != nil {
 		return Principal{}, err
 	}
-	if err := v.checkSignature(r, body, c, k.Secret); err != nil {
+	if err := v.checkSignature(r, body, &c, k.Secret); err != nil {
 		return Principal{}, err
 	}
 	if v.uses != nil {
@@ -213,11 +217,11 @@ func checkCovered(r *http.Request, signed []string) error {
 }
 
 // key looks an access key up.
-func (v *Verifier) key(ctx context.Context, id, token string) (Key, error) {
+func (v *Verifier) key(ctx context.Context, id string, token secrets.Password) (Key, error) {
 	if !isKeyID(id) {
 		return Key{}, denied(unrecognizedClient, invalidToken).WithHint("the access key id has characters that no key has")
 	}
-	k, err := v.keys.AccessKey(ctx, id, secrets.NewPassword(token))
+	k, err := v.keys.AccessKey(ctx, id, token)
 	if errors.Is(err, ErrNoKey) {
 		if len(id) > 32 {
 			id = "" // secrets are longer than ids; one may have been put in the id's place
@@ -234,9 +238,9 @@ func (v *Verifier) key(ctx context.Context, id, token string) (Key, error) {
 	return k, nil
 }
 
-// checkToken checks a request's session token ("" = none), and the key's age.
-func (k Key) checkToken(sent string, now time.Time) error {
-	if !k.SessionToken.Equal(secrets.NewPassword(sent)) {
+// checkToken checks a request's session token (empty = none), and the key's age.
+func (k *Key) checkToken(sent secrets.Password, now time.Time) error {
+	if !k.SessionToken.Equal(sent) {
 		hint := "the session token is not the one of access key %s: AWS_SESSION_TOKEN"
 		if k.SessionToken.IsEmpty() {
 			hint = "access key %s is a long-term one and takes no session token: unset AWS_SESSION_TOKEN"
@@ -253,8 +257,11 @@ func (k Key) checkToken(sent string, now time.Time) error {
 }
 
 // checkSignature computes the signature as the client should have, and compares.
-func (v *Verifier) checkSignature(r *http.Request, body []byte, c Credential, secret secrets.Password) error {
-	headers, wrong := headersOf(r, c.SignedHeaders)
+func (v *Verifier) checkSignature(r *http.Request, body []byte, c *Credential, secret secrets.Password) error {
+	w := workspaces.Get().(*workspace)
+	defer w.release()
+	var wrong string
+	w.headers, wrong = headersOf(w.headers[:0], r, c.SignedHeaders)
 	if wrong != "" {
 		return denied(invalidSignature, differs).WithHint("%s", wrong)
 	}
@@ -264,9 +271,8 @@ func (v *Verifier) checkSignature(r *http.Request, body []byte, c Credential, se
 	if given, ok := r.Header["X-Amz-Content-Sha256"]; ok && given[0] != string(hash[:]) {
 		return denied(invalidSignature, differs).WithHint("X-Amz-Content-Sha256 must be the body's SHA-256 (UNSIGNED-PAYLOAD is not taken)")
 	}
-	var space [1024]byte
-	canonical, ok := appendCanonical(space[:0], r, headers, hash[:])
-	if !ok {
+	var ok bool
+	if w.canonical, ok = appendCanonical(w.canonical[:0], r, w.headers, hash[:]); !ok {
 		return denied(invalidSignature, differs).WithHint("the request has no canonical form")
 	}
 	scope := signingScope{c.AccessKey, c.Date, c.Region}
@@ -274,7 +280,8 @@ func (v *Verifier) checkSignature(r *http.Request, body []byte, c Credential, se
 	if !known {
 		key = signingKey(secret.Reveal(), c.Date, c.Region, c.Service)
 	}
-	want := sign(key, stringToSign(c.At.Format(dateTime), c.Region, c.Service, canonical))
+	w.toSign = appendToSign(w.toSign[:0], c.Stamp, c.Region, c.Service, w.canonical)
+	want := sign(key, w.toSign)
 	if subtle.ConstantTimeCompare(want[:], []byte(c.Signature)) != 1 {
 		return denied(invalidSignature, differs).
 			WithHint("is the secret the one of access key %s? A proxy must pass Host and x-amz-* headers on unchanged", c.AccessKey)
@@ -283,4 +290,24 @@ func (v *Verifier) checkSignature(r *http.Request, body []byte, c Credential, se
 		v.derived.put(scope, secret, key)
 	}
 	return nil
+}
+
+// workspace is what a signature is calculated in.
+type workspace struct {
+	headers           []signedHeader
+	canonical, toSign []byte
+}
+
+var workspaces = sync.Pool{New: func() any {
+	return &workspace{headers: make([]signedHeader, 0, 16), canonical: make([]byte, 0, 1024), toSign: make([]byte, 0, 256)}
+}}
+
+// release gives it back, wiped: a session token is among the headers.
+func (w *workspace) release() {
+	if cap(w.canonical) > 8<<10 {
+		return
+	}
+	clear(w.headers[:cap(w.headers)])
+	clear(w.canonical)
+	workspaces.Put(w)
 }

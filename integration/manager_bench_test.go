@@ -2,12 +2,17 @@ package integration_test
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -26,35 +31,48 @@ const (
 	span        = 2 * time.Second // of one measurement
 )
 
-// BenchmarkReads measures GetSecretValue of 1 KB over loopback, access log and
-// all, and in turn, with the same client, a floor: net/http answering 1 KB. Then
+// BenchmarkReads measures GetSecretValue of 1 KB over loopback as who has to sign
+// his requests and is judged by his policies gets it, audit and all; and in turn,
+// with the same client, a floor: net/http answering 1 KB. Of both it tells the
+// requests a second and the processor's time that the server took for each. Then
 // the delays at half of the rate just measured.
-func BenchmarkReads(b *testing.B) {
-	m, floor := newManager(b, 100), startFloor(b)
-	requests := make([][]byte, 100)
-	for i := range requests {
-		requests[i] = load.Call("secretsmanager.GetSecretValue", fmt.Sprintf(`{"SecretId":%q}`, m.name(i)))
-	}
+func BenchmarkReads(b *testing.B) { benchmarkReads(b, newManager(b, 100, secured)) }
+
+// BenchmarkReadsDev is BenchmarkReads of a development server.
+func BenchmarkReadsDev(b *testing.B) { benchmarkReads(b, newManager(b, 100, unsecured)) }
+
+func benchmarkReads(b *testing.B, m *manager) {
+	floor, floorProcess := startFloor(b)
+	requests := make([][]byte, m.secrets)
 	request := func(n int) []byte { return requests[n%len(requests)] }
-	full := func(addr string) float64 {
+	full := func(addr string, pid int) (rate, each float64) {
+		for i := range requests { // anew: signatures are good for minutes only
+			requests[i] = m.call("secretsmanager.GetSecretValue", fmt.Sprintf(`{"SecretId":%q}`, m.name(i)))
+		}
+		before := processor(b, pid)
 		r, err := load.Full(b.Context(), addr, connections, span, request)
 		if err != nil {
 			b.Fatal(err)
 		}
-		return r.Rate()
+		return r.Rate(), (processor(b, pid) - before).Seconds() * 1e6 / float64(r.Requests)
 	}
-	full(m.addr)
-	full(floor) // both warm
+	ours := func() (rate, each float64) { return full(m.addr, m.process.cmd.Process.Pid) }
+	theirs := func() (rate, each float64) { return full(floor, floorProcess) }
+	ours()
+	theirs() // both warm
 	for b.Loop() {
-		var rates, floors, ratios []float64
+		var rates, floors, ratios, each, floorEach []float64
 		for n := range rounds {
-			var r, f float64
+			var r, f, re, fe float64
 			if n%2 == 0 {
-				r, f = full(m.addr), full(floor)
+				r, re = ours()
+				f, fe = theirs()
 			} else {
-				f, r = full(floor), full(m.addr)
+				f, fe = theirs()
+				r, re = ours()
 			}
 			rates, floors, ratios = append(rates, r), append(floors, f), append(ratios, r/f)
+			each, floorEach = append(each, re), append(floorEach, fe)
 		}
 		half, err := load.Paced(b.Context(), m.addr, connections, 2*span, median(rates)/2, request)
 		if err != nil {
@@ -63,16 +81,38 @@ func BenchmarkReads(b *testing.B) {
 		b.ReportMetric(median(rates), "reads/s")
 		b.ReportMetric(median(floors), "floor/s")
 		b.ReportMetric(median(ratios), "of-floor")
+		b.ReportMetric(median(each), "µs-cpu")
+		b.ReportMetric(median(floorEach), "µs-cpu-floor")
 		b.ReportMetric(ms(half.Quantile(0.99)), "ms-p99-at-half")
 		b.ReportMetric(0, "ns/op")
 	}
+}
+
+// processor is the processor's time that a process has taken: utime and stime,
+// which Linux counts in hundredths of a second; 0 where there is no /proc.
+func processor(b *testing.B, pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// Behind the name, which may hold anything, the third field is the first.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	var sum time.Duration
+	for _, f := range fields[11:13] {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sum += time.Duration(n) * 10 * time.Millisecond
+	}
+	return sum
 }
 
 // BenchmarkWrites measures PutSecretValue, each durable before it is answered,
 // over a thousand secrets.
 func BenchmarkWrites(b *testing.B) {
 	const secretsThere = 1000
-	m := newManager(b, secretsThere)
+	m := newManager(b, secretsThere, unsecured)
 	var serial atomic.Int64
 	body := strings.Repeat("x", 200)
 	request := func(n int) []byte {
@@ -99,7 +139,7 @@ func BenchmarkWrites(b *testing.B) {
 // the larger server keeps resident after that.
 func BenchmarkManySecrets(b *testing.B) {
 	const few, many = 100, 100_000
-	small, large := newManager(b, few), newManager(b, many)
+	small, large := newManager(b, few, unsecured), newManager(b, many, unsecured)
 	small.connect()
 	large.connect()
 	for b.Loop() {
@@ -163,21 +203,28 @@ func operations() []operation {
 	}
 }
 
-// manager is the real binary in development mode on a store of its own.
+// manager is the real binary on a store of its own.
 type manager struct {
 	*site
 	process *process
 	addr    string
 	conn    *load.Conn
 	secrets int
+	call    func(target, body string) []byte // makes a request
 }
+
+// Whom a manager serves.
+const (
+	unsecured = false // everybody, in development mode
+	secured   = true  // who signs his requests; call signs them for a user who has load.Policies
+)
 
 var listening = regexp.MustCompile(`http://(127\.0\.0\.1:\d+)`)
 
 // newManager fills a store with n secrets and serves it.
-func newManager(b *testing.B, n int) *manager {
+func newManager(b *testing.B, n int, secured bool) *manager {
 	b.Helper()
-	m := &manager{site: newSite(b, ""), secrets: n}
+	m := &manager{site: newSite(b, "server: {rate_limits: 0}\n"), secrets: n, call: load.Call}
 	var group errgroup.Group
 	var next atomic.Int64
 	value := service.Give(secrets.Text(strings.Repeat("x", 850)))
@@ -209,7 +256,13 @@ func newManager(b *testing.B, n int) *manager {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { log.Close() })
-	m.process = m.startLogging(log, "serve", "--dev", "--config", m.file(), "--listen", "127.0.0.1:0", "--log-format", "json")
+	args := []string{"serve", "--config", m.file(), "--listen", "127.0.0.1:0", "--log-format", "json"}
+	if secured {
+		m.secure()
+	} else {
+		args = append(args, "--dev")
+	}
+	m.process = m.startLogging(log, args...)
 	b.Cleanup(m.process.stop)
 	until(b, "the server to say where it listens", func() bool {
 		found := listening.FindStringSubmatch(m.process.out.String())
@@ -219,6 +272,29 @@ func newManager(b *testing.B, n int) *manager {
 		return found != nil
 	})
 	return m
+}
+
+// secure makes the user. The administrator, without whom nothing is served, is
+// there already.
+func (m *manager) secure() {
+	m.t.Helper()
+	args := []string{"access", "create", "reader", "--json"}
+	for _, name := range slices.Sorted(maps.Keys(load.Policies)) {
+		file := filepath.Join(m.dir, name+".json")
+		if err := os.WriteFile(file, []byte(load.Policies[name]), 0o600); err != nil {
+			m.t.Fatal(err)
+		}
+		args = append(args, "--policy", file)
+	}
+	r := m.cli(args...)
+	var made struct {
+		Credentials struct{ AccessKeyID, SecretAccessKey string }
+	}
+	if err := json.Unmarshal([]byte(r.out), &made); r.code != 0 || err != nil {
+		m.t.Fatalf("access create: %v, %s", err, r.err)
+	}
+	signer := load.Signer{KeyID: made.Credentials.AccessKeyID, Secret: made.Credentials.SecretAccessKey, Region: "us-east-1"}
+	m.call = func(target, body string) []byte { return signer.Call(target, body, time.Now()) }
 }
 
 // name is the i-th secret's; those of a team have no order in common with the
@@ -248,8 +324,8 @@ func (m *manager) ask(request []byte) float64 {
 	return ms(time.Since(begin))
 }
 
-// startFloor builds and runs the floor, and returns its address.
-func startFloor(b *testing.B) string {
+// startFloor builds and runs the floor, and returns its address and process.
+func startFloor(b *testing.B) (addr string, pid int) {
 	b.Helper()
 	bin := filepath.Join(b.TempDir(), "floor")
 	if out, err := exec.Command("go", "build", "-o", bin, "github.com/pawlhq/pawl/integration/load/floor").CombinedOutput(); err != nil {
@@ -273,5 +349,5 @@ func startFloor(b *testing.B) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return strings.TrimSpace(line)
+	return strings.TrimSpace(line), cmd.Process.Pid
 }

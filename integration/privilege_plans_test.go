@@ -67,6 +67,7 @@ var plans = []plan{
 		b.put(b.desired.With("masterarn", b.prodRoot()))
 	}},
 	{name: "masterarn, while a rotation is under way", mount: func(b *burglar) {
+		b.byHand = true
 		b.create(b.own())
 		b.try(b.sdk.RotateSecret(b.t.Context(), b.rotation(secrets.SingleUser)))
 		b.put(b.desired.With("masterarn", b.prodRoot()))
@@ -108,6 +109,7 @@ var plans = []plan{
 	{name: "a user who would be the victim's clone", only: secrets.AlternatingUsers, mount: func(b *burglar) {
 		b.create(b.place.addUser(b.t, b.victim.Username()+"_clone").With("masterarn", b.devRoot()))
 	}},
+	{name: "an account of the victim's name at another host", mount: (*burglar).byHost},
 	{name: "the victim's name in other spellings", only: secrets.SingleUser, mount: func(b *burglar) {
 		name := b.victim.Username()
 		b.create(b.own().With("masterarn", b.devRoot()))
@@ -184,6 +186,25 @@ func metadata(key, value string) []types.ExternalSecretRotationMetadataItem {
 }
 
 func tagged(key, value string) []types.Tag { return []types.Tag{{Key: &key, Value: &value}} }
+
+// byHost: to MySQL and MariaDB a user is a name at a host, so that somebody else
+// may have an account of the victim's name. Pawl's connections, and the tests',
+// come from there: while it exists it is that user to them.
+func (b *burglar) byHost() {
+	db, c := b.place.db, b.desired.With("masterarn", b.devRoot())
+	if db.Server.Kind.IsPostgres() {
+		b.create(c)
+		return
+	}
+	c = c.With("password", fresh(b.t))
+	at := "'" + b.victim.Username() + "'@'127.0.0.1'"
+	b.must(nil, db.Exec(b.t.Context(), "CREATE USER "+at+" IDENTIFIED BY '"+c.Password().Reveal()+"'", "GRANT SELECT ON "+db.Name+".items TO "+at))
+	mustLogin(b.t, db, "the account of that name", c)
+	b.create(c)
+	b.push(b.strategy)
+	mustLogin(b.t, db, "the account of that name", c)
+	b.must(nil, db.Exec(b.t.Context(), "DROP USER "+at))
+}
 
 // byReplica: in another region the superusers' names are free, but for policies.
 func (b *burglar) byReplica() {

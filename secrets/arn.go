@@ -3,7 +3,6 @@ package secrets
 import (
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 )
 
@@ -14,10 +13,32 @@ const MaxNameLength = 512
 // ErrInvalidName's text is AWS's own for a bad name or a bad non-ARN SecretId.
 const invalidName = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
 
-var (
-	nameChars = regexp.MustCompile(`^[A-Za-z0-9/_+=.@!-]+$`)
-	suffix    = regexp.MustCompile(`^[A-Za-z0-9]{6}$`)
-)
+// nameChars are what a name is made of.
+var nameChars = func() (ok [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_+=.@!-") {
+		ok[c] = true
+	}
+	return ok
+}()
+
+func isName(s string) bool {
+	for i := range len(s) {
+		if !nameChars[s[i]] {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isSuffix reports whether s can be the end of an ARN: six letters or digits.
+func isSuffix(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return len(s) == 6
+}
 
 // ValidateName checks a secret's name: 1 to 512 of AWS's characters. Names are
 // case-sensitive. The error is Invalid with Code ValidationException.
@@ -27,7 +48,7 @@ func ValidateName(name string) error {
 		e.Code = "ValidationException"
 		return e
 	}
-	if !nameChars.MatchString(name) {
+	if !isName(name) {
 		e := Errorf(Invalid, invalidName)
 		e.Code = "ValidationException"
 		return e
@@ -76,11 +97,11 @@ func NewARN(partition, region, account, name string, random io.Reader) (ARN, err
 
 // String renders the ARN; without a suffix it is a partial one.
 func (a ARN) String() string {
-	s := "arn:" + a.Partition + ":secretsmanager:" + a.Region + ":" + a.Account + ":secret:" + a.Name
+	hyphen := ""
 	if a.Suffix != "" {
-		s += "-" + a.Suffix
+		hyphen = "-"
 	}
-	return s
+	return "arn:" + a.Partition + ":secretsmanager:" + a.Region + ":" + a.Account + ":secret:" + a.Name + hyphen + a.Suffix
 }
 
 // MarshalText renders the ARN.
@@ -122,7 +143,7 @@ func ParseID(id string) (ID, error) {
 		return ID{}, e
 	}
 	a := ARN{Partition: p[1], Region: p[3], Account: p[4], Name: p[6]}
-	if i := strings.LastIndexByte(p[6], '-'); i > 0 && suffix.MatchString(p[6][i+1:]) {
+	if i := strings.LastIndexByte(p[6], '-'); i > 0 && isSuffix(p[6][i+1:]) {
 		a.Name, a.Suffix = p[6][:i], p[6][i+1:]
 	}
 	if err := ValidateName(a.Name); err != nil {

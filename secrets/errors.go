@@ -137,6 +137,9 @@ func Policy(err error) bool {
 
 // CodeOf returns the AWS exception name that err carries, or "".
 func CodeOf(err error) string {
+	if err == nil {
+		return ""
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return e.Code

@@ -40,8 +40,12 @@ func Binary(b []byte) Value { return hide(payload{append([]byte(nil), b...), tru
 func Owned(b []byte, binary bool) Value { return hide(payload{b, binary}) }
 
 func hide(p payload) Value {
-	inner := &p
-	return Value{&inner}
+	h := &struct {
+		inner *payload
+		payload
+	}{payload: p}
+	h.inner = &h.payload
+	return Value{&h.inner}
 }
 
 // payload returns what the value holds; the zero payload for no value.
@@ -66,6 +70,10 @@ func (v Value) Len() int { return len(v.payload().data) }
 func (v Value) Reveal() []byte {
 	return append([]byte(nil), v.payload().data...)
 }
+
+// Use calls f with the bytes in the clear, which f neither keeps nor alters: it
+// spares the copy that Reveal makes.
+func (v Value) Use(f func(data []byte)) { f(v.payload().data) }
 
 // Equal compares type and bytes in constant time.
 func (v Value) Equal(w Value) bool {

@@ -191,6 +191,9 @@ func tagValues(_ *asked, v reflect.Value, tag string) []string {
 	return all
 }
 
+// maxUserAgent is how many bytes of a User-Agent policies see.
+const maxUserAgent = 1024
+
 // globalKey returns the values of a condition key that every service has, and
 // whether it is one. There are none of the keys that say something of AWS's own
 // services, networks and organisations: no request comes from there.
@@ -211,8 +214,9 @@ func (e *exchange) globalKey(name string) (values []string, global bool) {
 	case "aws:requestedregion":
 		return one(e.who.Region)
 	case "aws:useragent":
+		// Whatever its length: patterns take time, and this is the sender's to choose.
 		if agent := e.r.UserAgent(); agent != "" {
-			return one(agent)
+			return one(agent[:min(len(agent), maxUserAgent)])
 		}
 	case "aws:viaawsservice", "aws:principalisawsservice":
 		return one("false")

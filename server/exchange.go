@@ -41,6 +41,7 @@ type exchange struct {
 
 	refused  bool // the caller could not be authenticated
 	unlogged bool // the audit has a count instead of a line
+	large    bool // it has one of the places for large bodies
 	status   int  // 0 = nothing was answered
 	code     string
 	sent     int
@@ -74,8 +75,8 @@ func (s *Server) answer(e *exchange) error {
 	in, out := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
 	defer release(in)
 	defer release(out)
-	e.body, err = readBody(e.r, *in)
-	defer func() { e.body = nil }()
+	e.body, err = s.readBody(e, *in)
+	defer s.dropBody(e)
 	*in, e.received = e.body, len(e.body)
 	if err != nil {
 		return err
@@ -162,12 +163,21 @@ const (
 // at all where its length is announced, and not further than the limit
 // otherwise. It is taken as it is, whatever Content-Encoding says: no AWS
 // client compresses requests to this service.
-func readBody(r *http.Request, b []byte) ([]byte, error) {
+//
+// Nobody knows yet who sends it. So only some bodies may be larger than nearly
+// all are, lest strangers fill the memory with them; others wait for a place.
+func (s *Server) readBody(e *exchange, b []byte) ([]byte, error) {
+	r := e.r
 	b = b[:0]
 	if r.ContentLength > maxBody {
 		return b, errTooLarge
 	}
 	for {
+		if len(b) >= smallBody && !e.large {
+			if e.large = s.large.take(s.patience); !e.large {
+				return b, &refusal{http.StatusBadRequest, throttling, "Rate exceeded"}
+			}
+		}
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]
 		}
@@ -189,15 +199,47 @@ func readBody(r *http.Request, b []byte) ([]byte, error) {
 
 var errTooLarge = &refusal{http.StatusRequestEntityTooLarge, tooLarge, fmt.Sprintf("Request body exceeds the limit of %d bytes.", maxBody)}
 
-// buffers are for bodies. They have held secrets, so they are wiped; a large
-// one is not kept.
+// places are so many that can be taken at one time.
+type places chan struct{}
+
+// take waits for a place, but not for long.
+func (p places) take(patience time.Duration) bool {
+	select {
+	case p <- struct{}{}:
+		return true
+	default:
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case p <- struct{}{}:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// dropBody gives up the body, and its place.
+func (s *Server) dropBody(e *exchange) {
+	if e.body = nil; e.large {
+		e.large = false
+		<-s.large
+	}
+}
+
+// buffers are for bodies. They have held secrets, so what was written into one is
+// wiped; a large one is not kept.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
 func release(b *[]byte) {
 	if cap(*b) > 128<<10 {
 		return
 	}
-	clear((*b)[:cap(*b)])
+	used := len(*b)
+	if used == 0 { // or a panic came before anybody could say how much
+		used = cap(*b)
+	}
+	clear((*b)[:used])
 	*b = (*b)[:0]
 	buffers.Put(b)
 }
@@ -229,8 +271,11 @@ func (s *Server) refuse(e *exchange, err error) {
 			text = known.Err.Error()
 		}
 	}
+	unsaid := e.code == "DecryptionFailure" || e.code == "EncryptionFailure" // why a key is no use is not the caller's to know
 	if e.code == "" || e.code == internal {
-		status, e.code, text = http.StatusInternalServerError, internal, internalText
+		status, e.code, text, unsaid = http.StatusInternalServerError, internal, internalText, true
+	}
+	if unsaid {
 		s.log.LogAttrs(context.Background(), slog.LevelError, "a request failed",
 			slog.String("operation", e.operation), slog.String("secret", e.secret), slog.String("request", e.id), slog.Any("error", err))
 	}

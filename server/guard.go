@@ -90,11 +90,11 @@ func (g *guard) denial(action, resource string, v policy.Verdict) error {
 	return err
 }
 
-// How many policies attached to secrets are remembered, and how long they may be
-// together: as texts, of which what is made of them is a multiple.
+// How many policies attached to secrets are remembered, and what they may weigh
+// together.
 const (
 	maxAttached      = 4096
-	maxAttachedBytes = 4 << 20
+	maxAttachedBytes = 32 << 20
 )
 
 // attached remembers the policies attached to secrets, ready to be evaluated. It
@@ -130,15 +130,15 @@ func (a *attached) get(text string) (*policy.Prepared, error) {
 	}
 	if a.known[text] == nil {
 		a.known[text] = p
-		a.bytes += len(text)
+		a.bytes += len(text) + p.Weight()
 	}
-	for old := range a.known { // any
+	for old, p := range a.known { // any
 		if len(a.known) <= maxAttached && a.bytes <= maxAttachedBytes {
 			break
 		}
 		if old != text {
 			delete(a.known, old)
-			a.bytes -= len(old)
+			a.bytes -= len(old) + p.Weight()
 		}
 	}
 	return p, nil

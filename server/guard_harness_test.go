@@ -46,6 +46,7 @@ type reply struct {
 	status     int
 	code, text string // of a refusal
 	body       string
+	header     http.Header
 }
 
 // denied reports whether policies refused it.
@@ -68,7 +69,7 @@ func (g *stage) ask(who access.Principal, operation, body string) reply {
 	}
 	w := httptest.NewRecorder()
 	g.ServeHTTP(w, r)
-	a := reply{status: w.Code, body: w.Body.String()}
+	a := reply{status: w.Code, body: w.Body.String(), header: w.Header()}
 	if w.Code != http.StatusOK {
 		var f struct {
 			Type    string `json:"__type"`

@@ -29,7 +29,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		<-l.slots
 		return nil, err
 	}
-	return &slot{Conn: c, free: func() { <-l.slots }}, nil
+	return &slot{lazyConn: newLazyConn(c), free: func() { <-l.slots }}, nil
 }
 
 func (l *limited) Close() error {
@@ -38,13 +38,13 @@ func (l *limited) Close() error {
 }
 
 type slot struct {
-	net.Conn
+	*lazyConn
 	once sync.Once
 	free func()
 }
 
 func (s *slot) Close() error {
-	err := s.Conn.Close()
+	err := s.lazyConn.Close()
 	s.once.Do(s.free)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 )
 
 // What became of a request, in the audit line.
@@ -47,7 +48,9 @@ func (s *Server) audit(e *exchange) {
 		return
 	}
 	now := s.now()
-	attrs := make([]slog.Attr, 0, 16)
+	room := lines.Get().(*[17]slog.Attr)
+	defer lines.Put(room)
+	attrs := room[:0]
 	add := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
@@ -84,6 +87,10 @@ func (s *Server) audit(e *exchange) {
 	line.AddAttrs(slog.Attr{Value: slog.GroupValue(attrs...)})
 	_ = s.log.Handler().Handle(ctx, line) // a log that can't be written has nobody to tell
 }
+
+// lines have room for what the audit says of a request. A handler has written
+// the line when it returns, and keeps nothing of it.
+var lines = sync.Pool{New: func() any { return new([17]slog.Attr) }}
 
 // maxKeyID is the longest access key id that is logged. AWS's and Pawl's have 20
 // characters, a secret access key has 40.

@@ -65,26 +65,27 @@ func op[In, Out any](name string, do func(*service.Service, context.Context, In)
 	o.keys = memberKeys(o.in)
 	subject := subjectOf(o.in)
 	o.run = func(s *Server, e *exchange) (any, error) {
-		in := new(In)
-		sent, err := wire.Unmarshal(e.body, in)
+		c := &call[In]{}
+		sent, err := wire.Unmarshal(e.body, &c.in)
 		if err != nil {
 			return nil, err
 		}
-		v := reflect.ValueOf(in).Elem()
-		if ids := subject(v); len(ids) == 1 {
-			e.secret = loggable(ids[0])
-		}
+		v := reflect.ValueOf(&c.in).Elem()
+		e.secret = loggable(subject(v))
 		if sent != nil {
 			// The operation checks too, but can't tell "" from nothing.
-			if err := service.Check(*in, sent); err != nil {
+			if err := service.Check(c.in, sent); err != nil {
 				return nil, err
 			}
 		}
-		g := &guard{e: e, op: o, in: v, sent: sent, attached: &s.attached}
-		g.at = service.Caller{Partition: secrets.PartitionOf(e.who.Region), Region: e.who.Region, Account: e.who.Account}
-		caller := g.at
-		caller.Guard = g
-		out, err := do(s.service.As(caller), e.r.Context(), *in)
+		c.guard = guard{
+			e: e, op: o, in: v, sent: sent, attached: &s.attached,
+			at: service.Caller{Partition: secrets.PartitionOf(e.who.Region), Region: e.who.Region, Account: e.who.Account},
+		}
+		caller := c.guard.at
+		caller.Guard = &c.guard
+		c.service = *s.service.As(caller)
+		out, err := do(&c.service, e.r.Context(), c.in)
 		if err != nil {
 			return nil, err
 		}
@@ -96,6 +97,13 @@ func op[In, Out any](name string, do func(*service.Service, context.Context, In)
 	return o
 }
 
+// call is what one request to an operation needs, in one piece of memory.
+type call[In any] struct {
+	in      In
+	guard   guard
+	service service.Service
+}
+
 // none is the answer of operations that answer an empty body.
 type none struct{}
 
@@ -104,20 +112,25 @@ func silent[In any](do func(*service.Service, context.Context, In) error) func(*
 	return func(s *service.Service, ctx context.Context, in In) (*none, error) { return nil, do(s, ctx, in) }
 }
 
-// subjectOf returns what reads from a request of a type which secrets it is
-// about, as they were sent.
-func subjectOf(in reflect.Type) (read func(reflect.Value) []string) {
+// subjectOf returns what reads from a request of a type which secret it is about,
+// as it was sent; "" where it is about none or several.
+func subjectOf(in reflect.Type) (read func(reflect.Value) string) {
 	for _, name := range []string{"SecretID", "SecretIDList", "SecretIDs", "Name"} {
 		f, ok := in.FieldByName(name)
 		switch {
 		case !ok:
 		case f.Type.Kind() == reflect.String:
-			return func(v reflect.Value) []string { return []string{v.FieldByIndex(f.Index).String()} }
+			return func(v reflect.Value) string { return v.FieldByIndex(f.Index).String() }
 		case f.Type == reflect.TypeFor[[]string]():
-			return func(v reflect.Value) []string { return v.FieldByIndex(f.Index).Interface().([]string) }
+			return func(v reflect.Value) string {
+				if ids := v.FieldByIndex(f.Index); ids.Len() == 1 {
+					return ids.Index(0).String()
+				}
+				return ""
+			}
 		}
 	}
-	return func(reflect.Value) []string { return nil }
+	return func(reflect.Value) string { return "" }
 }
 
 // under puts operations under the prefix of their targets and actions.

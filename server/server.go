@@ -25,6 +25,8 @@ import (
 // written as a pair of escapes.
 const (
 	maxBody        = 1 << 20
+	smallBody      = 96 << 10 // the largest value in base64, and what belongs to it
+	largeBodies    = 32       // larger ones at one time
 	maxHeader      = 32 << 10
 	maxConnections = 4096 // further ones wait to be accepted
 
@@ -32,6 +34,7 @@ const (
 	readTime   = 30 * time.Second // for the whole request to arrive
 	writeTime  = 2 * time.Minute  // from the header's end to the answer's
 	idleTime   = 3 * time.Minute  // between requests; longer than SDKs keep a connection
+	largeTime  = 5 * time.Second  // for a place for a large body
 )
 
 // Authenticator says who sent a request.
@@ -79,6 +82,8 @@ type Server struct {
 	limits   *limits // nil = none
 	backoff  *backoff
 	attached attached
+	large    places // for bodies larger than smallBody
+	patience time.Duration
 	sts      STS           // nil = nobody can assume a role
 	stsAuth  Authenticator // nil = no STS
 	http     *http.Server
@@ -96,6 +101,7 @@ func New(c Config) *Server {
 	s := &Server{
 		service: c.Service, auth: c.Auth, log: c.Log, health: c.Health, now: c.Now,
 		limits: newLimits(c.RateLimits), backoff: newBackoff(c.Log, c.Now),
+		large: make(places, largeBodies), patience: largeTime,
 		sts: c.STS, stsAuth: c.STSAuth,
 	}
 	if c.TLS != nil {

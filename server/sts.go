@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,8 +22,24 @@ import (
 // stsVersion is the API's.
 const stsVersion = "2011-06-15"
 
+// maxForm is the longest body: a policy and tags of half that do not fit into a
+// session token.
+const maxForm = 64 << 10
+
+// short is a text of a stranger's as an answer may repeat it.
+func short(s string) string {
+	const most = 128
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
 // answerSTS answers a request in STS's protocol, whose body was read.
 func (s *Server) answerSTS(e *exchange, out *[]byte) error {
+	if len(e.body) > maxForm {
+		return &refusal{http.StatusRequestEntityTooLarge, tooLarge, fmt.Sprintf("Request body exceeds the limit of %d bytes.", maxForm)}
+	}
 	form, err := url.ParseQuery(string(e.body))
 	if err != nil {
 		return &refusal{http.StatusNotFound, "MalformedQueryString", "The query string contains a syntax error."}
@@ -36,7 +53,7 @@ func (s *Server) answerSTS(e *exchange, out *[]byte) error {
 		if !form.Has("Version") {
 			version = "NO_VERSION_SPECIFIED"
 		}
-		return &refusal{http.StatusBadRequest, invalidAction, "Could not find operation " + form.Get("Action") + " for version " + version}
+		return &refusal{http.StatusBadRequest, invalidAction, "Could not find operation " + short(form.Get("Action")) + " for version " + short(version)}
 	}
 	e.operation = form.Get("Action")
 	e.action = "sts:" + e.operation

@@ -65,7 +65,7 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, in BatchGetSecretValu
 	out := &BatchGetSecretValueOutput{SecretValues: []GetSecretValueOutput{}, Errors: []APIErrorType{}}
 	if named {
 		for _, id := range in.SecretIDList {
-			sec, err := s.findTo(ctx, getSecretValue, id)
+			sec, err := s.peekTo(ctx, getSecretValue, id)
 			if err == nil {
 				err = alive(sec)
 			}

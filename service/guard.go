@@ -15,8 +15,8 @@ type Guard interface {
 	// May is asked about every secret that the request is about: after bounds
 	// were checked and the secret was looked up, and before the caller is told
 	// anything, even that there is none. secretID is what the request calls it;
-	// sec is nil where there is no such secret. Of an action that is about no
-	// secret in particular both are empty.
+	// sec, which is not to be altered, is nil where there is no such secret. Of an
+	// action that is about no secret in particular both are empty.
 	May(sec *Secret, secretID string) error
 	// MayDo is May for a further action that the request takes part in, such as
 	// reading a superuser's secret. secretID may be the ARN of something else: a
@@ -115,11 +115,11 @@ const (
 func (sec *Secret) AddConditionKeys(c iam.Context) {
 	names := []string{keySecretID, keyPrimaryRegion, keyFunction, keyType}
 	for _, t := range sec.Tags {
-		names = append(names, keyTag+strings.ToLower(t.Key), keyGlobalTag+strings.ToLower(t.Key))
+		names = append(names, keyTag+t.Key, keyGlobalTag+t.Key)
 	}
 	for _, name := range names {
 		if values := sec.ConditionKey(name); values != nil {
-			c[name] = values
+			c[iam.KeyName(name)] = values
 		}
 	}
 }

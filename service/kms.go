@@ -70,7 +70,7 @@ func ofKey(err error, arn secrets.ARN, key string) error {
 		return nil
 	}
 	var e *secrets.Error
-	err = secrets.At(err, arn.Name, "", "")
+	err = secrets.At(inAWSText(err), arn.Name, "", "")
 	if !errors.As(err, &e) || isDefaultKey(key) || strings.Contains(e.Error(), key) {
 		return err
 	}
@@ -79,6 +79,33 @@ func ofKey(err error, arn secrets.ARN, key string) error {
 	}
 	e.Hint = "the key is " + key + "; " + e.Hint
 	return err
+}
+
+// inAWSText gives a failure of encryption AWS's text, which is all that a caller
+// of the API is told. What the Sealer says of it, which files and programs the
+// keys come from, is for whoever runs Pawl, and becomes the hint.
+func inAWSText(err error) error {
+	var e *secrets.Error
+	if !errors.As(err, &e) || e.Err == nil {
+		return err
+	}
+	text := awsTexts[e.Code]
+	if text == "" || strings.HasPrefix(text, e.Err.Error()) {
+		return err
+	}
+	out := *e
+	out.Err, out.Hint = errors.New(text), e.Err.Error()
+	if e.Hint != "" {
+		out.Hint += "; " + e.Hint
+	}
+	return &out
+}
+
+// Source: AWS Secrets Manager API reference, "Errors" of GetSecretValue and
+// CreateSecret.
+var awsTexts = map[string]string{
+	encryptionFailure: "Secrets Manager can't encrypt the protected secret text using the provided KMS key. Check that the KMS key is available, enabled, and not in an invalid state.",
+	decryptionFailure: "Secrets Manager can't decrypt the protected secret text using the provided KMS key.",
 }
 
 func invalidKey(secret, why string) *secrets.Error {

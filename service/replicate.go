@@ -66,10 +66,20 @@ func (s *Service) ReplicateSecretToRegions(ctx context.Context, in ReplicateSecr
 	return &ReplicateSecretToRegionsOutput{ARN: sec.ARN.String(), ReplicationStatus: status}, err
 }
 
+// MaxReplicas is how many replicas a secret may have: more than any partition of
+// AWS's has regions. Here every name of the right form is one.
+const MaxReplicas = 64
+
 // planReplicas notes in sec the replicas that were asked for. They are made by
 // update, after its commit, and by follow for who writes otherwise. Errors:
-// InvalidParameterException, InvalidRequestException.
+// InvalidParameterException, InvalidRequestException, LimitExceededException.
 func (s *Service) planReplicas(sec *Secret, add []ReplicaRegionType, force bool) error {
+	tooMany := func() error {
+		return refuse(limitExceeded, sec.ARN.Name, "A secret can have at most %d replicas.", MaxReplicas)
+	}
+	if len(add) > MaxReplicas {
+		return tooMany()
+	}
 	planned := slices.Clone(sec.Replicas)
 	for i, a := range add {
 		twice := slices.ContainsFunc(add[:i], func(o ReplicaRegionType) bool { return o.Region == a.Region })
@@ -89,6 +99,9 @@ func (s *Service) planReplicas(sec *Secret, add []ReplicaRegionType, force bool)
 		case planned[j].Status == InProgress:
 			planned[j].Force = planned[j].Force || force
 		}
+	}
+	if len(planned) > MaxReplicas {
+		return tooMany()
 	}
 	if !slices.Equal(planned, sec.Replicas) {
 		now := s.now()

@@ -27,6 +27,10 @@ type RotateSecretInput struct {
 	ExternalSecretRotationRoleArn  string                               `json:",omitempty" aws:"20..2048"`
 }
 
+// MaxExternalMetadata is how many pairs say how a partner's secret rotates. AWS
+// names no bound; but everybody who lists secrets reads them all.
+const MaxExternalMetadata = 50
+
 // RotateSecretOutput names the version that the rotation makes.
 type RotateSecretOutput struct {
 	ARN       string
@@ -65,6 +69,9 @@ func (s *Service) RotateSecret(ctx context.Context, in RotateSecretInput) (*Rota
 			if err := s.allowedTo(passRole, nil, role); err != nil {
 				return err
 			}
+		}
+		if len(in.ExternalSecretRotationMetadata) > MaxExternalMetadata {
+			return refuse(invalidParameter, in.SecretID, "ExternalSecretRotationMetadata can have at most %d items.", MaxExternalMetadata)
 		}
 		return needToken(in.ClientRequestToken, in.SecretID)
 	})

@@ -5,6 +5,7 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -69,10 +70,15 @@ type Caller struct {
 
 // As returns the Service as c sees it. It costs nothing to speak of.
 func (s *Service) As(c Caller) *Service {
+	return &Service{core: s.core, at: c.whole()}
+}
+
+// whole is the Caller with his partition.
+func (c Caller) whole() Caller {
 	if c.Partition == "" {
 		c.Partition = secrets.PartitionOf(c.Region)
 	}
-	return &Service{core: s.core, at: c}
+	return c
 }
 
 // Caller returns for whom the Service acts.
@@ -87,6 +93,7 @@ func (s *Service) atHome() bool {
 // core is what the Services of all callers share.
 type core struct {
 	store   Store
+	peeker  Peeker // the store, if it is one
 	sealer  Sealer
 	clock   func() time.Time
 	random  io.Reader
@@ -128,6 +135,7 @@ func New(c Config) *Service {
 		c.Account = DefaultAccount
 	}
 	s := &Service{core: &core{store: c.Store, sealer: c.Sealer, clock: c.Now, random: c.Random, config: c}}
+	s.peeker, _ = c.Store.(Peeker)
 	s = s.As(Caller{Region: c.Region, Account: c.Account, Own: true})
 	s.Reconfigure(c.MinimumInterval, c.CatchUp, c.DefaultRules)
 	return s
@@ -165,6 +173,20 @@ func (s *Service) find(ctx context.Context, secretID string, rules ...func() err
 // findTo is find for a further action.
 func (s *Service) findTo(ctx context.Context, action, secretID string, rules ...func() error) (*Secret, error) {
 	sec, err := s.seek(ctx, secretID)
+	return s.judged(sec, err, action, secretID, rules...)
+}
+
+// peekTo is findTo for who only looks: the record is not to be altered.
+func (s *Service) peekTo(ctx context.Context, action, secretID string) (*Secret, error) {
+	if s.peeker == nil {
+		return s.findTo(ctx, action, secretID)
+	}
+	sec, err := s.seekBy(ctx, secretID, s.peeker.Peek)
+	return s.judged(sec, err, action, secretID)
+}
+
+// judged is what seek returned, if the caller may have it.
+func (s *Service) judged(sec *Secret, err error, action, secretID string, rules ...func() error) (*Secret, error) {
 	if err != nil && secrets.CodeOf(err) != resourceNotFound {
 		return nil, err
 	}
@@ -182,6 +204,10 @@ func (s *Service) findTo(ctx context.Context, action, secretID string, rules ...
 // seek is find for whoever may know. A secret whose recovery window is over has
 // ended, whether or not it was purged yet.
 func (s *Service) seek(ctx context.Context, secretID string) (*Secret, error) {
+	return s.seekBy(ctx, secretID, s.store.Find)
+}
+
+func (s *Service) seekBy(ctx context.Context, secretID string, find func(context.Context, secrets.ID) (*Secret, error)) (*Secret, error) {
 	id, err := s.at.meant(secretID)
 	if err != nil {
 		return nil, err
@@ -189,11 +215,11 @@ func (s *Service) seek(ctx context.Context, secretID string) (*Secret, error) {
 	if id.ARN.Region != s.at.Region {
 		return nil, notFound(secretID) // AWS looks in no other region, whatever the ARN says
 	}
-	sec, err := s.store.Find(ctx, id)
+	sec, err := find(ctx, id)
 	if err != nil {
 		return nil, known(err, secretID)
 	}
-	if expired(sec, s.now()) {
+	if !sec.PurgeAt.IsZero() && expired(sec, s.now()) {
 		return nil, notFound(secretID)
 	}
 	return sec, nil
@@ -281,14 +307,40 @@ func (s *Service) seal(ctx context.Context, key string, arn secrets.ARN, version
 	return Sealed{versionID: b}, nil
 }
 
-// open reads and decrypts the value of a version that has one.
+// open reads and decrypts the value of a version that has one. What does not
+// open is read once more: it may have been encrypted anew since, and its old key
+// been thrown away.
 func (s *Service) open(ctx context.Context, arn secrets.ARN, versionID string) (secrets.Value, error) {
+	return s.openNamed(ctx, arn, arn.String(), versionID)
+}
+
+// openNamed is open where the ARN is at hand as a text.
+func (s *Service) openNamed(ctx context.Context, arn secrets.ARN, text, versionID string) (secrets.Value, error) {
 	b, err := s.store.Value(ctx, arn, versionID)
 	if err != nil {
 		return secrets.Value{}, err
 	}
-	v, err := s.sealer.Open(ctx, arn.String(), versionID, b)
-	return v, secrets.At(err, arn.Name, "", "")
+	v, err := s.sealer.Open(ctx, text, versionID, b)
+	if err == nil {
+		return v, nil
+	}
+	if secrets.CodeOf(err) == decryptionFailure {
+		switch fresh, gone := s.valueNow(ctx, arn, versionID); {
+		case errors.Is(gone, ErrNotFound):
+			return secrets.Value{}, gone
+		case gone == nil && !bytes.Equal(fresh, b):
+			v, err = s.sealer.Open(ctx, text, versionID, fresh)
+		}
+	}
+	return v, secrets.At(inAWSText(err), arn.Name, "", "")
+}
+
+// valueNow is the store's Value as new as now.
+func (s *Service) valueNow(ctx context.Context, arn secrets.ARN, versionID string) ([]byte, error) {
+	if _, err := s.store.Find(ctx, secrets.ID{ARN: arn}); err != nil {
+		return nil, err
+	}
+	return s.store.Value(ctx, arn, versionID)
 }
 
 // pageSize is how many secrets are read from the store at a time.

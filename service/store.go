@@ -163,7 +163,8 @@ type Store interface {
 	// Value returns the encrypted value of a version that the caller has seen in
 	// a record. What it opens to never changes, so it may come from memory, also
 	// when the version has been removed since; but a value that was encrypted anew
-	// before the record was read comes as new. Errors: ErrNotFound.
+	// before the record was read comes as new. The bytes are the store's and not to
+	// be altered. Errors: ErrNotFound.
 	Value(ctx context.Context, arn secrets.ARN, versionID string) ([]byte, error)
 	// List returns up to l.N secrets of an account and region.
 	List(ctx context.Context, l Listing) ([]*Secret, error)
@@ -183,6 +184,13 @@ type Store interface {
 	// with release, and with the process however it dies.
 	Lock(ctx context.Context, arn secrets.ARN) (release func(), err error)
 	Close() error
+}
+
+// Peeker is a Store with a quicker Find.
+type Peeker interface {
+	// Peek is Find for who only looks: the record is the store's, and not to be
+	// altered, nor anything that it points to.
+	Peek(ctx context.Context, id secrets.ID) (*Secret, error)
 }
 
 // Errors of a Store, and one that a change gives to it.

@@ -90,13 +90,13 @@ func (s *Service) mayUseSuperuser(ctx context.Context, sec *Secret, secretID str
 // currentCredentials returns what AWSCURRENT holds; nothing where there is no
 // value, or one that is no JSON object: who rotates it will say so.
 func (s *Service) currentCredentials(ctx context.Context, sec *Secret) (secrets.Credentials, error) {
-	v, missing, err := pick(sec, "", secrets.Current)
+	v, err := pick(sec, "", secrets.Current)
 	if err != nil {
 		return secrets.Credentials{}, nil
 	}
 	value, err := s.open(ctx, sec.ARN, v.ID)
 	if errors.Is(err, ErrNotFound) {
-		return secrets.Credentials{}, missing()
+		return secrets.Credentials{}, valueless(sec, "", secrets.Current)
 	}
 	if err != nil {
 		return secrets.Credentials{}, err

@@ -74,6 +74,9 @@ func (s *Service) changeTags(ctx context.Context, secretID string, change func(*
 
 // setTags returns old with the new tags added or overwritten.
 func setTags(secret string, old, add []Tag) ([]Tag, error) {
+	if len(add) > MaxTags { // in any case too many, and a long list would keep other writers waiting
+		return nil, tooManyTags(secret)
+	}
 	tags := slices.Clone(old)
 	for i, t := range add {
 		if err := userTag(secret, t.Key); err != nil {
@@ -90,9 +93,13 @@ func setTags(secret string, old, add []Tag) ([]Tag, error) {
 		}
 	}
 	if len(tags) > MaxTags {
-		return nil, refuse(invalidParameter, secret, "A secret can have at most %d tags.", MaxTags)
+		return nil, tooManyTags(secret)
 	}
 	return tags, nil
+}
+
+func tooManyTags(secret string) error {
+	return refuse(invalidParameter, secret, "A secret can have at most %d tags.", MaxTags)
 }
 
 // userTag refuses the keys that AWS keeps for itself.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/pawlhq/pawl/secrets"
@@ -127,33 +128,37 @@ func (s *Service) GetSecretValue(ctx context.Context, in GetSecretValueInput) (*
 	if err := Check(in, nil); err != nil {
 		return nil, err
 	}
-	sec, err := s.findAlive(ctx, in.SecretID)
+	sec, err := s.peekTo(ctx, "", in.SecretID)
+	if err == nil {
+		err = alive(sec)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return s.read(ctx, sec, in.VersionID, in.VersionStage)
 }
 
-// read is GetSecretValue of a secret that was found.
+// read is GetSecretValue of a secret that was found, or only looked at.
 func (s *Service) read(ctx context.Context, sec *Secret, id, label string) (*GetSecretValueOutput, error) {
-	v, missing, err := pick(sec, id, label)
+	v, err := pick(sec, id, label)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.mayUseKey(sec, v.KeyID); err != nil {
 		return nil, err
 	}
-	value, err := s.open(ctx, sec.ARN, v.ID)
+	arn := sec.ARN.String()
+	value, err := s.openNamed(ctx, sec.ARN, arn, v.ID)
 	if errors.Is(err, ErrNotFound) {
-		return nil, missing() // pruned between the two reads
+		return nil, valueless(sec, id, label) // pruned between the two reads
 	}
 	if err != nil {
 		return nil, err
 	}
 	s.noteAccess(ctx, sec, v)
 	return &GetSecretValueOutput{
-		ARN: sec.ARN.String(), Name: sec.ARN.Name, VersionID: v.ID,
-		Value: value, VersionStages: s.shown(v), CreatedDate: v.Created,
+		ARN: arn, Name: sec.ARN.Name, VersionID: v.ID,
+		Value: value, VersionStages: slices.Clone(s.shown(v)), CreatedDate: v.Created,
 	}, nil
 }
 
@@ -166,27 +171,32 @@ func (s *Service) mayUseKey(sec *Secret, key string) error {
 	return refuse(invalidRequest, sec.ARN.Name, "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS service key.")
 }
 
-// pick chooses the version to read. missing makes the error that says it has no
-// value.
-func pick(sec *Secret, id, label string) (v secrets.Version, missing func() error, err error) {
-	what, asked := "VersionId", id
+// pick chooses the version to read: neither id nor label means AWSCURRENT.
+func pick(sec *Secret, id, label string) (v secrets.Version, err error) {
 	if id == "" {
-		if label == "" {
-			label = secrets.Current
-		}
-		what, asked, id = "staging label", label, sec.Versions.IDWith(label)
+		label = cmp.Or(label, secrets.Current)
 	}
-	missing = func() error {
-		return refuse(resourceNotFound, sec.ARN.Name, "Secrets Manager can't find the specified secret value for %s: %s", what, asked)
+	which := id
+	if which == "" {
+		which = sec.Versions.IDWith(label)
 	}
-	v, ok := sec.Versions.Find(id)
+	v, ok := sec.Versions.Find(which)
 	switch {
 	case ok && label != "" && !v.Has(label):
 		err = refuse(invalidRequest, sec.ARN.Name, "You provided a VersionStage that is not associated to the provided VersionId.")
 	case !ok, v.Empty:
-		err = missing()
+		err = valueless(sec, id, label)
 	}
-	return v, missing, err
+	return v, err
+}
+
+// valueless says that the version that pick would choose has no value.
+func valueless(sec *Secret, id, label string) error {
+	what, asked := "VersionId", id
+	if id == "" {
+		what, asked = "staging label", cmp.Or(label, secrets.Current)
+	}
+	return refuse(resourceNotFound, sec.ARN.Name, "Secrets Manager can't find the specified secret value for %s: %s", what, asked)
 }
 
 // noteAccess records the day of a reading, at most once a day for each version.
@@ -340,13 +350,13 @@ func (s *Service) Credentials(ctx context.Context, id string) (secrets.Credentia
 	if err != nil {
 		return secrets.Credentials{}, secrets.ARN{}, err
 	}
-	v, missing, err := pick(sec, "", secrets.Current)
+	v, err := pick(sec, "", secrets.Current)
 	if err != nil {
 		return secrets.Credentials{}, secrets.ARN{}, err
 	}
 	value, err := s.open(ctx, sec.ARN, v.ID)
 	if errors.Is(err, ErrNotFound) {
-		err = missing()
+		err = valueless(sec, "", secrets.Current)
 	}
 	if err != nil {
 		return secrets.Credentials{}, secrets.ARN{}, err

@@ -177,7 +177,7 @@ func variables(version, text string) []string {
 
 // valuesOf returns the values that a request has of a key.
 func (q *Question) valuesOf(key string) []string {
-	key = strings.ToLower(key)
+	key = policy.KeyName(key)
 	if !principals(key) {
 		return q.Context[key]
 	}
@@ -213,7 +213,7 @@ const principalTag = "aws:principaltag/"
 
 // Principals reports whether a condition key is what a request says of its
 // principal, which policy.Context never holds.
-func Principals(key string) bool { return principals(strings.ToLower(key)) }
+func Principals(key string) bool { return principals(policy.KeyName(key)) }
 
 func principals(key string) bool {
 	switch key {

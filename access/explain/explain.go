@@ -164,7 +164,7 @@ func (q *Question) dependsOn() []string {
 }
 
 func (q *Question) unknown(key string) bool {
-	key = strings.ToLower(key)
+	key = policy.KeyName(key)
 	return q.Unknown != nil && len(q.Context[key]) == 0 && !principals(key) && q.Unknown(key)
 }
 

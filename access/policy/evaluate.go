@@ -1,19 +1,30 @@
 package policy
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // Prepared is a document made ready to be evaluated, often and by many at once.
 type Prepared struct {
 	Document   Document
 	statements []prepared
+	weight     int
 }
+
+// Weight is about how many bytes it takes in memory, its document's text
+// included. Who remembers documents must not go by the length of their texts: a
+// text of nothing but short patterns becomes forty times as much.
+func (p *Prepared) Weight() int { return p.weight }
 
 // Prepare reads a document's patterns, operators and variables once.
 func Prepare(d Document) *Prepared {
 	p := &Prepared{Document: d}
 	variables := d.Version == Version2012
 	for _, s := range d.Statements {
-		p.statements = append(p.statements, prepareStatement(s, variables))
+		ready := prepareStatement(s, variables)
+		p.statements = append(p.statements, ready)
+		p.weight += ready.weight()
 	}
 	return p
 }
@@ -49,11 +60,16 @@ type Policies struct {
 // Source: IAM user guide, "Policy evaluation logic", "Cross-account policy
 // evaluation logic" and "AWS JSON policy elements: Principal".
 func Evaluate(p Policies, r Request) Verdict {
-	e := &evaluation{Request: &r, action: strings.ToLower(r.Action), bounded: p.Boundary != nil}
+	e := evaluations.Get().(*evaluation)
+	defer func() {
+		*e = evaluation{}
+		evaluations.Put(e)
+	}()
+	e.Request, e.action, e.bounded = r, strings.ToLower(r.Action), p.Boundary != nil
 	if at := p.denies(e); at.Policy != NoPolicy {
 		return Verdict{Reason: explicit[at.Policy], Statement: at}
 	}
-	who := &r.Principal
+	who := &e.Principal
 	root := who.Type == RootUser
 	identity, byIdentity := allows(e, IdentityBased, p.Identity)
 	byIdentity = byIdentity || root
@@ -102,6 +118,9 @@ func (p *Policies) denies(e *evaluation) At {
 	}
 	return At{}
 }
+
+// evaluations are kept for the next ones; what is in one goes when it is over.
+var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
 
 func allows(e *evaluation, kind Kind, all []*Prepared) (At, bool) { return find(e, kind, all, Allow) }
 
@@ -167,6 +186,46 @@ func prepareStatement(s Statement, variables bool) prepared {
 		p.conditions = append(p.conditions, prepareCondition(c, variables))
 	}
 	return p
+}
+
+// What parts of a prepared document take in memory beside their texts, about.
+const (
+	statementCost = 800
+	patternCost   = 200
+	numberCost    = 60 // or an address
+	conditionCost = 400
+)
+
+// weight is about how many bytes the statement takes.
+func (s *prepared) weight() int {
+	n := statementCost
+	add := func(texts []string, each int) {
+		for _, t := range texts {
+			n += each + 5*len(t) // as a text, and as runes
+		}
+	}
+	for _, list := range [][]string{s.Action, s.NotAction, s.Resource, s.NotResource} {
+		add(list, patternCost)
+	}
+	for _, p := range []*Principals{s.Principal, s.NotPrincipal} {
+		if p != nil {
+			add(p.AWS, patternCost)
+			add(p.Service, patternCost)
+		}
+	}
+	for _, c := range s.Conditions {
+		n += conditionCost
+		each := patternCost
+		switch operators[strings.ToLower(c.Operator.Name)].family {
+		case ofARNs:
+			each = arnParts * patternCost
+		case ofNumbers, ofDates, ofAddresses, ofBinary:
+			each = numberCost
+		}
+		add(c.Values, each)
+		add([]string{c.Key}, 0)
+	}
+	return n
 }
 
 // concerns returns how the statement, of a policy of a kind, is about the

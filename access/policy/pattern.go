@@ -27,6 +27,7 @@ type syntaxOf struct {
 type pattern struct {
 	prefix string   // what it starts with, literally; unused where fold is set
 	rest   []rune   // what follows
+	least  int      // characters that rest stands for at least, without its variables
 	chunks []string // the texts between the *s of rest, where rest has but these
 	vars   []variable
 	fold   bool
@@ -79,6 +80,11 @@ func compile(text string, s syntaxOf) pattern {
 			p.chunks = chunksOf(p.rest)
 		}
 	}
+	for _, r := range p.rest {
+		if r >= 0 || r == one {
+			p.least++
+		}
+	}
 	return p
 }
 
@@ -112,7 +118,7 @@ func (p *pattern) plain(s string) bool {
 	s = s[len(p.prefix):]
 	switch last := len(p.chunks) - 1; {
 	case last < 0:
-		return glob(p.rest, s, p.fold)
+		return p.least <= len(s) && glob(p.rest, s, p.fold)
 	case last == 0:
 		return s == p.chunks[0]
 	default: // The first is empty: rest starts with a *.
@@ -139,8 +145,10 @@ func (p *pattern) match(e *evaluation, s string) (matched, known bool) {
 		return ok && value == s, ok
 	}
 	// All the variables are read even if the start differs: known is of them all.
+	// But what would be longer than s is not put together: a policy can name a long
+	// value a thousand times.
 	var room [160]rune
-	full, next := room[:0], 0
+	full, next, least := room[:0], 0, p.least
 	for _, r := range p.rest {
 		if r != hole {
 			full = append(full, r)
@@ -151,6 +159,9 @@ func (p *pattern) match(e *evaluation, s string) (matched, known bool) {
 		if !ok {
 			return false, false
 		}
+		if least += utf8.RuneCountInString(value); least > len(s) {
+			continue
+		}
 		for _, r := range value {
 			if p.fold {
 				r = folded(r)
@@ -158,7 +169,7 @@ func (p *pattern) match(e *evaluation, s string) (matched, known bool) {
 			full = append(full, r)
 		}
 	}
-	if !strings.HasPrefix(s, p.prefix) {
+	if least > len(s)-len(p.prefix) || !strings.HasPrefix(s, p.prefix) {
 		return false, true
 	}
 	return glob(full, s[len(p.prefix):], p.fold), true

@@ -18,8 +18,8 @@ type Request struct {
 // principal (aws:PrincipalArn, PrincipalAccount, PrincipalType, PrincipalTag/…,
 // aws:userid, aws:username) is taken from Principal, and never asked for here.
 type Keys interface {
-	// Values returns the values of a key, whose name is in lower case; none where
-	// the request hasn't it. They are not changed by either side.
+	// Values returns the values of a key, whose name is as KeyName makes it; none
+	// where the request hasn't it. They are not changed by either side.
 	Values(name string) []string
 }
 
@@ -50,8 +50,8 @@ const (
 	FederatedUser PrincipalType = "FederatedUser"
 )
 
-// Context is Keys that were all written down before: names in lower case, so use
-// Add. A key with an empty list counts as missing.
+// Context is Keys that were all written down before: names as KeyName makes them,
+// so use Add. A key with an empty list counts as missing.
 type Context map[string][]string
 
 // Values implements Keys.
@@ -60,7 +60,7 @@ func (c Context) Values(name string) []string { return c[name] }
 // Add gives a key further values. Two names that differ only in case are one
 // key: a secret's tags Team and team make a key of two values.
 func (c Context) Add(name string, values ...string) {
-	name = strings.ToLower(name)
+	name = KeyName(name)
 	c[name] = append(c[name], values...)
 }
 
@@ -82,8 +82,14 @@ const (
 	ofTag
 )
 
+// KeyName returns the one form of a condition key's name, in which upper and
+// lower case make no difference: lower case. Two names have the same form if and
+// only if strings.EqualFold holds, by which tags are found: were there a letter
+// in which the two differ, who may not set a tag could set it by another name.
+func KeyName(name string) string { return strings.Map(folded, name) }
+
 func keyOf(name string) key {
-	name = strings.ToLower(name)
+	name = KeyName(name)
 	switch name {
 	case "aws:principalarn":
 		return key{of: ofARN}
@@ -104,7 +110,7 @@ func keyOf(name string) key {
 
 // evaluation is a request being judged.
 type evaluation struct {
-	*Request
+	Request
 	action  string    // in lower case
 	bounded bool      // the principal has a permissions boundary
 	value   [1]string // room for values

@@ -171,3 +171,20 @@ func TestTagSession(t *testing.T) {
 		}
 	}
 }
+
+// TestTagsByAnotherName: a tag that policies find by a name is asked for by that
+// name, also where its letters are others: ſ is an s without regard to case.
+func TestTagsByAnotherName(t *testing.T) {
+	h := newHouse(t)
+	_, creds := h.user(t, "ada")
+	ada := use(t, h.Directory, creds)
+	h.role(t, "tagged", `{"Version": "2012-10-17", "Statement": [
+		{"Effect": "Allow", "Principal": "*", "Action": ["sts:AssumeRole", "sts:TagSession"]},
+		{"Effect": "Deny", "Principal": "*", "Action": "sts:TagSession", "Condition": {"StringEquals": {"aws:RequestTag/access": "all"}}}]}`)
+	for _, key := range []string{"access", "Access", "acceſs", "acceſſ"} {
+		_, err := h.AssumeRole(t.Context(), ada, "arn:aws:iam::111122223333:role/tagged", principals.NewSession{Tags: []policy.Tag{{Key: key, Value: "all"}}})
+		if secrets.CodeOf(err) != "AccessDenied" {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}

@@ -53,11 +53,11 @@ var (
 	_ access.UseNoter = (*Directory)(nil)
 )
 
-// What is remembered at most, in characters of policy documents. Prepared, they
-// take about five times as much.
+// What is remembered at most, in bytes, about. Documents are counted twice where
+// they are a holder's too.
 const (
-	maxFound     = 16 << 20
-	maxDocuments = 16 << 20
+	maxFound     = 64 << 20
+	maxDocuments = 64 << 20
 )
 
 // New makes a Directory.

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pawlhq/pawl/access"
+	"github.com/pawlhq/pawl/access/policy"
 	"github.com/pawlhq/pawl/secrets"
 )
 
@@ -110,48 +112,58 @@ func (d *Directory) AccessKey(ctx context.Context, id string, token secrets.Pass
 		}
 		return f.key, nil
 	}
-	var r *Record
 	var key access.Key
 	if session {
-		r, key, err = d.sessionKey(ctx, id, token)
+		key, err = d.sessionKey(ctx, id, token)
 	} else {
-		r, key, err = d.longTermKey(ctx, id)
+		key, err = d.longTermKey(ctx, id)
 	}
 	if err != nil {
 		return access.Key{}, err
 	}
 	if key.Expires.IsZero() || d.now().Before(key.Expires) {
-		weight := weightOfOne + len(r.Boundary) + len(key.SessionToken.Reveal())
-		for _, p := range r.Policies {
-			weight += len(p.Document)
-		}
-		d.found.put(id, &found{revision, key}, weight)
+		d.found.put(id, &found{revision, key}, weightOf(&key))
 	}
 	return key, nil
 }
 
+// weightOf is about how many bytes it takes to remember a key.
+func weightOf(k *access.Key) int {
+	n := weightOfOne + len(k.SessionToken.Reveal())
+	for _, t := range k.Principal.Tags {
+		n += 32 + len(t.Key) + len(t.Value)
+	}
+	all := k.Principal.Policies
+	for _, p := range slices.Concat(all.Identity, all.Session, []*policy.Prepared{all.Boundary}) {
+		if p != nil {
+			n += p.Weight()
+		}
+	}
+	return n
+}
+
 // longTermKey looks a user's key up.
-func (d *Directory) longTermKey(ctx context.Context, id string) (*Record, access.Key, error) {
+func (d *Directory) longTermKey(ctx context.Context, id string) (access.Key, error) {
 	r, err := d.store.Holder(ctx, id)
 	if errors.Is(err, ErrNotFound) {
-		return nil, access.Key{}, noKey(id)
+		return access.Key{}, noKey(id)
 	}
 	if err != nil {
-		return nil, access.Key{}, err
+		return access.Key{}, err
 	}
 	i := r.key(id)
 	if i < 0 || r.Disabled || r.Keys[i].Disabled || r.Kind != User {
-		return nil, access.Key{}, noKey(id)
+		return access.Key{}, noKey(id)
 	}
 	secret, err := d.sealer.Open(ctx, sealedAs, id, r.Keys[i].Sealed)
 	if err != nil {
-		return nil, access.Key{}, secrets.Prefixed(err, "decrypt access key %s of user %s", id, r.Name)
+		return access.Key{}, secrets.Prefixed(err, "decrypt access key %s of user %s", id, r.Name)
 	}
 	p, err := d.as(r, nil)
 	if err != nil {
-		return nil, access.Key{}, err
+		return access.Key{}, err
 	}
-	return r, access.Key{ID: id, Secret: secrets.NewPassword(string(secret.Reveal())), Principal: p}, nil
+	return access.Key{ID: id, Secret: secrets.NewPassword(string(secret.Reveal())), Principal: p}, nil
 }
 
 func noKey(id string) error { return fmt.Errorf("access key %s: %w", id, access.ErrNoKey) }

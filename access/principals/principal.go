@@ -87,7 +87,7 @@ func (d *Directory) prepare(r *Record, doc document, what string) (*policy.Prepa
 		return nil, unreadable(r, what, err)
 	}
 	ready := policy.Prepare(parsed)
-	d.documents.put(doc, ready, weightOfOne+len(doc.text))
+	d.documents.put(doc, ready, weightOfOne+len(doc.text)+ready.Weight())
 	return ready, nil
 }
 

@@ -204,26 +204,26 @@ func (d *Directory) sealToken(ctx context.Context, id string, s *session) (strin
 
 // sessionKey returns the key of a session, by its token alone, if the principal
 // is still the one whose session it is.
-func (d *Directory) sessionKey(ctx context.Context, id string, token secrets.Password) (*Record, access.Key, error) {
+func (d *Directory) sessionKey(ctx context.Context, id string, token secrets.Password) (access.Key, error) {
 	s, err := d.openToken(ctx, id, token.Reveal())
 	if err != nil {
-		return nil, access.Key{}, err
+		return access.Key{}, err
 	}
 	r, err := d.store.Principal(ctx, s.Account, s.Owner)
 	if errors.Is(err, ErrNotFound) {
-		return nil, access.Key{}, noKey(id)
+		return access.Key{}, noKey(id)
 	}
 	if err != nil {
-		return nil, access.Key{}, err
+		return access.Key{}, err
 	}
 	if r.ID != s.ID || r.Disabled || r.Sessions != s.Sessions {
-		return nil, access.Key{}, noKey(id)
+		return access.Key{}, noKey(id)
 	}
 	p, err := d.as(r, s)
 	if err != nil {
-		return nil, access.Key{}, err
+		return access.Key{}, err
 	}
-	return r, access.Key{
+	return access.Key{
 		ID: id, Secret: secrets.NewPassword(s.Secret), SessionToken: token,
 		Principal: p, Expires: time.Unix(s.Expires, 0).UTC(),
 	}, nil

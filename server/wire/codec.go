@@ -206,12 +206,14 @@ func secretValue(binary bool) *codec {
 	}
 	c := &codec{
 		encode: func(b []byte, v reflect.Value) []byte {
-			data := inner(v).Reveal()
-			defer clear(data)
-			if binary {
-				return appendBase64(b, data)
-			}
-			return appendText(b, data)
+			inner(v).Use(func(data []byte) {
+				if binary {
+					b = appendBase64(b, data)
+				} else {
+					b = appendText(b, data)
+				}
+			})
+			return b
 		},
 		decode: func(d *decoder, v reflect.Value) error {
 			if d.next() != '"' {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"strconv"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -22,6 +23,20 @@ type decoder struct {
 	scratch []byte // the last text that had escapes
 	path    []step // to the member that is being read
 	sent    map[string]bool
+}
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// release gives back a decoder that has read what it was to read. What it read may
+// have been a secret.
+func (d *decoder) release() {
+	clear(d.scratch[:cap(d.scratch)])
+	clear(d.path[:cap(d.path)])
+	*d = decoder{scratch: d.scratch[:0], path: d.path[:0]}
+	if cap(d.scratch) > 128<<10 {
+		d.scratch = nil
+	}
+	decoders.Put(d)
 }
 
 // next skips white space and returns the byte there without reading it.

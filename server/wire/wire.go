@@ -68,10 +68,12 @@ func Unmarshal(body []byte, into any) (sent map[string]bool, err error) {
 	if !utf8.Valid(body) {
 		return nil, malformed()
 	}
-	d := decoder{data: body}
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	d.data = body
 	switch d.next() {
 	case '{':
-		err = codecOf(r.Elem().Type()).decode(&d, r.Elem())
+		err = codecOf(r.Elem().Type()).decode(d, r.Elem())
 	case '[':
 		err = serialization(listText)
 	default:

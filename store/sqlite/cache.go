@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"maps"
 	"slices"
 	"sync"
@@ -91,7 +90,7 @@ func (c *cache) value(a secrets.ARN, versionID string, now int64) (sealed []byte
 	return sealed, known, keep
 }
 
-// seen returns a copy of an encrypted value that is in the cache, without a look
+// seen returns an encrypted value that is in the cache, without a look
 // at the clock: what a version's value opens to never changes. It may have been
 // encrypted anew, and then who has seen a record from after that gets the new
 // one; so nobody gets any while a reading is about that is newer than the
@@ -103,7 +102,7 @@ func (c *cache) seen(a secrets.ARN, versionID string) []byte {
 	if e == nil || e.secret.ARN != a || c.newest > c.at {
 		return nil
 	}
-	return bytes.Clone(e.values[versionID])
+	return e.values[versionID]
 }
 
 // entry returns what is in p, if the entries are true of now.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // clockQuery reads the clock of the secrets alone, ticksQuery all of it.
@@ -17,11 +18,15 @@ const (
 // settings.
 type ticks struct{ secrets, settings int64 }
 
-// clock reads the database's clock. Those who ask while it is being read share
-// the next reading: each needs one that began after he asked, and thirty-two at
-// once need no thirty-two.
+// clock reads the database's clock. While header says that nobody has committed
+// anything since the last reading, that reading is as good as a new one.
+//
+// Those who ask while it is being read share the next reading: each needs one
+// that began after he asked, and thirty-two at once need no thirty-two.
 type clock struct {
-	read func() (ticks, error) // quick: it is not interrupted
+	read   func() (ticks, error)    // quick: it is not interrupted
+	header func() (walHeader, bool) // nil = there is none
+	last   atomic.Pointer[dated]
 
 	busy sync.Mutex // held while reading
 	mu   sync.Mutex
@@ -34,10 +39,22 @@ type reading struct {
 	err  error
 }
 
-// now returns a reading that began after the call, or ctx's error.
+// dated is a reading that began when the header was this.
+type dated struct {
+	header walHeader
+	at     ticks
+}
+
+// now returns a reading that began after the call, or one that is the same, or
+// ctx's error.
 func (c *clock) now(ctx context.Context) (ticks, error) {
 	if err := ctx.Err(); err != nil {
 		return ticks{}, err
+	}
+	if last := c.last.Load(); last != nil {
+		if h, ok := c.header(); ok && h == last.header {
+			return last.at, nil
+		}
 	}
 	c.mu.Lock()
 	r := c.next
@@ -55,7 +72,7 @@ func (c *clock) now(ctx context.Context) (ticks, error) {
 		c.mu.Lock()
 		c.next = nil
 		c.mu.Unlock()
-		r.at, r.err = c.read()
+		r.at, r.err = c.dated()
 		c.busy.Unlock()
 		close(r.done)
 	}
@@ -65,4 +82,20 @@ func (c *clock) now(ctx context.Context) (ticks, error) {
 	case <-ctx.Done():
 		return ticks{}, ctx.Err()
 	}
+}
+
+// dated reads the clock, and keeps the reading. The header is read first: a commit
+// in between makes the reading newer than its header, never older.
+func (c *clock) dated() (ticks, error) {
+	if c.header == nil {
+		return c.read()
+	}
+	h, ok := c.header()
+	at, err := c.read()
+	if err == nil && ok {
+		c.last.Store(&dated{h, at})
+	} else {
+		c.last.Store(nil)
+	}
+	return at, err
 }

@@ -16,8 +16,11 @@ const remedyDamaged = "stop every Pawl that uses the store, keep a copy of the f
 // it. Errors that are classified already stay as they are.
 // Source of the codes: SQLite documentation, "Result and Error Codes".
 func classify(path string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var known *secrets.Error
-	if err == nil || errors.As(err, &known) {
+	if errors.As(err, &known) {
 		return err
 	}
 	fail := func(k secrets.Kind, what, hint string) error {

@@ -56,7 +56,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.BusyTimeout)
 	defer cancel()
-	s := &Store{path: path, cache: newCache(), queries: make(map[string]*sql.Stmt)}
+	s := &Store{path: path, cache: newCache(), queries: make(map[string]*sql.Stmt), index: useIndex(path)}
 	defer func() {
 		if err != nil {
 			s.abandon()
@@ -83,6 +83,14 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		err = look.QueryRow().Scan(&at.secrets, &at.settings)
 		return at, err
 	}
+	if memory, err := s.index.open(); err == nil {
+		s.clock.header = func() (walHeader, bool) {
+			if s.isClosed.Load() {
+				return walHeader{}, false
+			}
+			return readHeader(memory)
+		}
+	}
 	return s, nil
 }
 
@@ -107,6 +115,7 @@ func (s *Store) abandon() {
 	if s.locks != nil {
 		_ = s.locks.close()
 	}
+	_ = s.index.release()
 }
 
 // locate returns the absolute path without symbolic links, at which there is a

@@ -16,11 +16,11 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pawlhq/pawl/secrets"
@@ -35,11 +35,14 @@ type Store struct {
 	queries map[string]*sql.Stmt // prepared for readers, by text
 	ticks   *sql.DB              // one connection, so that the clock waits for no other reader
 	clock   clock
+	index   *walIndex
 	cache   *cache
 	w       *writerConn
 	locks   *lockFile
-	closing sync.Once
-	closed  error // of Close
+
+	closing  sync.Once
+	isClosed atomic.Bool
+	closed   error // of Close
 }
 
 // Options change how a store is opened. The zero value is for a store that
@@ -63,7 +66,8 @@ const (
 // closes the store. Claims that were not released stay until they are.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
-		s.closed = errors.Join(classify(s.path, s.readers.Close()), classify(s.path, s.ticks.Close()), classify(s.path, s.w.close()), s.locks.close())
+		s.isClosed.Store(true)
+		s.closed = errors.Join(classify(s.path, s.readers.Close()), classify(s.path, s.ticks.Close()), classify(s.path, s.w.close()), s.locks.close(), s.index.release())
 	})
 	return s.closed
 }
@@ -110,6 +114,15 @@ func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows
 
 // Find implements service.Store.
 func (s *Store) Find(ctx context.Context, id secrets.ID) (*service.Secret, error) {
+	sec, err := s.Peek(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return copyOf(sec), nil
+}
+
+// Peek implements service.Peeker.
+func (s *Store) Peek(ctx context.Context, id secrets.ID) (*service.Secret, error) {
 	a := id.ARN
 	now, err := s.now(ctx)
 	if err != nil {
@@ -136,7 +149,7 @@ func (s *Store) Find(ctx context.Context, id secrets.ID) (*service.Secret, error
 	if !id.ByName && sec.ARN.Suffix != a.Suffix || a.Partition != "" && sec.ARN.Partition != a.Partition {
 		return nil, service.ErrNotFound
 	}
-	return copyOf(sec), nil
+	return sec, nil
 }
 
 // now asks the clock. Where it does not answer, the database itself is asked
@@ -210,7 +223,7 @@ func (s *Store) Value(ctx context.Context, a secrets.ARN, versionID string) ([]b
 	if sealed == nil {
 		return nil, service.ErrNotFound
 	}
-	return bytes.Clone(sealed), nil
+	return sealed, nil
 }
 
 func (s *Store) one(ctx context.Context, dest any, query string, args ...any) error {

@@ -114,6 +114,13 @@ func find(t testing.TB, s service.Store, a secrets.ARN) *service.Secret {
 	if err != nil {
 		t.Fatalf("finding %s: %v", a, err)
 	}
+	if p, ok := s.(service.Peeker); ok {
+		same, err := p.Peek(t.Context(), secrets.ID{ARN: a})
+		if err != nil {
+			t.Fatalf("peeking at %s: %v", a, err)
+		}
+		wantRecord(t, same, sec)
+	}
 	return sec
 }
 
