@@ -116,12 +116,12 @@ func TestWriteDeadlines(t *testing.T) {
 	lazyPipe(t, func(t *testing.T, c *lazyConn, _ *counted, peer net.Conn) {
 		c.SetWriteDeadline(time.Now().Add(time.Second))
 		c.SetWriteDeadline(time.Now().Add(time.Minute))
-		sent := []byte("a text that is read a byte at a time, every five seconds")
+		sent := []byte("a text that is read a byte at a time, every seven seconds")
 		var got []byte
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			for b := make([]byte, 1); ; time.Sleep(5 * time.Second) {
+			for b := make([]byte, 1); ; time.Sleep(7 * time.Second) {
 				n, err := peer.Read(b)
 				if got = append(got, b[:n]...); err != nil {
 					return
@@ -134,7 +134,7 @@ func TestWriteDeadlines(t *testing.T) {
 			t.Errorf("error %v after %v", err, took)
 		}
 		c.Close()
-		if <-ended; n != 12 || !bytes.Equal(got, sent[:n]) {
+		if <-ended; n != 9 || !bytes.Equal(got, sent[:n]) {
 			t.Errorf("%d bytes are said to be written, %q was read", n, got)
 		}
 	})

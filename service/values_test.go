@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,35 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
 )
+
+// An answer is its reader's: nothing that he does to it is seen by the next.
+func TestAnswersMayBeAltered(t *testing.T) {
+	h := open(t, service.Config{})
+	h.create("s", "one")
+	var first *service.GetSecretValueOutput
+	for range 3 { // the later ones are answered from memory
+		one, err := h.GetSecretValue(t.Context(), service.GetSecretValueInput{SecretID: "s"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		many, err := h.BatchGetSecretValue(t.Context(), service.BatchGetSecretValueInput{SecretIDList: []string{"s"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, out := range []*service.GetSecretValueOutput{one, &many.SecretValues[0]} {
+			if first == nil {
+				first = new(service.GetSecretValueOutput)
+				*first = *out
+				first.VersionStages = []string{"AWSCURRENT"}
+			}
+			if string(out.Value.Reveal()) != "one" || !slices.Equal(out.VersionStages, first.VersionStages) || out.ARN != first.ARN {
+				t.Errorf("got %+v", out)
+			}
+			out.VersionStages[0] = "altered"
+			clear(out.Value.Reveal())
+		}
+	}
+}
 
 func TestGetSecretValue(t *testing.T) {
 	h := open(t, service.Config{})

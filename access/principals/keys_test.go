@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -329,6 +330,42 @@ func TestUsed(t *testing.T) {
 	}
 	if used, err := d.LastUses(t.Context(), id, "AKIAAAAAAAAAAAAAAAAA"); err != nil || len(used) != 1 || used[id].Sub(at) > time.Hour || used[id].Before(at.Truncate(time.Hour)) {
 		t.Errorf("got %v, %v", used, err)
+	}
+}
+
+// stuck is a store that notes a use when a test takes it, and keeps none.
+type stuck struct {
+	principals.Store
+	noted chan string
+}
+
+func (s *stuck) NoteUse(_ context.Context, id string, _ time.Time) error { s.noted <- id; return nil }
+
+// TestUsesThatWaitAreBounded: while nothing can be written, 4096 wait beside those
+// that are being written, and no more.
+func TestUsesThatWaitAreBounded(t *testing.T) {
+	const most, keys = 4096, 3 * 4096
+	h := newHouse(t)
+	store := &stuck{Store: h.store, noted: make(chan string)}
+	d := h.directory(t, store)
+	letters := strings.NewReplacer("0", "W", "1", "X", "8", "Y", "9", "Z")
+	for i := range keys {
+		number := strings.ToUpper(strconv.FormatInt(int64(i), 32))
+		d.Used("AKIA" + letters.Replace(strings.Repeat("0", 16-len(number))+number))
+	}
+	ended := make(chan struct{})
+	go func() { d.Close(); close(ended) }()
+	noted := map[string]bool{}
+	for open := true; open; {
+		select {
+		case id := <-store.noted:
+			noted[id] = true
+		case <-ended:
+			open = false
+		}
+	}
+	if n := len(noted); n < most || n > 2*most {
+		t.Errorf("%d of %d uses were kept", n, keys)
 	}
 }
 

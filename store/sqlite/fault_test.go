@@ -204,7 +204,7 @@ func TestWithoutTheRightToWrite(t *testing.T) {
 
 func TestBusy(t *testing.T) {
 	path := filled(t)
-	s, err := Open(t.Context(), path, Options{BusyTimeout: 30 * time.Millisecond})
+	s, err := Open(t.Context(), path, Options{BusyTimeout: 500 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func TestBusy(t *testing.T) {
 	change := func(sec *service.Secret) (service.Sealed, error) { sec.Description += "x"; return nil, nil }
 	_, err = s.Update(t.Context(), arn(1), change)
 	wantError(t, err, secrets.Transient, path, "busy")
-	_, err = Open(t.Context(), path, Options{BusyTimeout: 30 * time.Millisecond})
+	_, err = Open(t.Context(), path, Options{BusyTimeout: 500 * time.Millisecond})
 	wantError(t, err, secrets.Transient, path, "busy")
 	// It would wait for ever if it waited.
 	_, err = other.Find(t.Context(), secrets.ID{ARN: arn(1)})
