@@ -18,8 +18,9 @@ demo: build ## Watch a real PostgreSQL's passwords rotate while an application l
 	@scripts/servers.sh postgres
 	bin/pawl demo
 
+# The longest package first: it waits more than it works, so the others run
+# beside it.
 test: servers ## Install missing test servers and run every test with the race detector
-	# The longest first: it waits more than it works, so the others run beside it.
 	$(GO) test -race -timeout 15m ./integration ./...
 
 bench: build ## Rotations and requests a second beside a bare floor; 100,000 secrets; start-up; memory
