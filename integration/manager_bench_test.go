@@ -196,7 +196,7 @@ func operations() []operation {
 		on("UpdateSecret", "UpdateSecret", `{"SecretId":"NAME","ClientRequestToken":"TOKEN","Description":"TOKEN"}`),
 		on("TagResource", "TagResource", `{"SecretId":"NAME","Tags":[{"Key":"k","Value":"TOKEN"}]}`),
 		on("UntagResource", "UntagResource", `{"SecretId":"NAME","TagKeys":["k"]}`),
-		on("PutResourcePolicy", "PutResourcePolicy", `{"SecretId":"NAME","ResourcePolicy":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"secretsmanager:DeleteSecret\",\"Resource\":\"*\"}]}"}`),
+		on("PutResourcePolicy", "PutResourcePolicy", `{"SecretId":"NAME","ResourcePolicy":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"secretsmanager:ReplicateSecretToRegions\",\"Resource\":\"*\"}]}"}`),
 		on("DeleteSecret", "DeleteSecret", `{"SecretId":"NAME"}`),
 		on("RestoreSecret", "RestoreSecret", `{"SecretId":"NAME"}`),
 		on("GetRandomPassword", "GetRandomPassword", `{}`),
