@@ -169,13 +169,14 @@ func TestCanonicalParts(t *testing.T) {
 }
 
 func TestSigningKeysAreBounded(t *testing.T) {
-	s := signingKeys{limit: 10}
+	var s signingKeys
+	s.Limit = 10
 	secret, other := secrets.NewPassword("a"), secrets.NewPassword("b")
 	used := signingScope{"used", "20260304", "eu-west-1"}
 	s.put(used, secret, [32]byte{1})
 	for i := range 100 {
 		s.put(signingScope{"k" + strconv.Itoa(i), "20260304", "eu-west-1"}, secret, [32]byte{2})
-		if n := s.len(); n > 10 {
+		if n := s.Len(); n > 10 {
 			t.Fatalf("%d keys", n)
 		}
 		if k, ok := s.get(used, secret); !ok || k != [32]byte{1} {

@@ -91,7 +91,8 @@ type Verifier struct {
 
 // NewVerifier makes a Verifier.
 func NewVerifier(c VerifierConfig) *Verifier {
-	v := &Verifier{keys: c.Keys, now: c.Now, scoped: ours{service, isRegion}, derived: signingKeys{limit: maxSigningKeys}}
+	v := &Verifier{keys: c.Keys, now: c.Now, scoped: ours{service, isRegion}}
+	v.derived.Limit = maxSigningKeys
 	v.uses, _ = c.Keys.(UseNoter)
 	if v.now == nil {
 		v.now = time.Now

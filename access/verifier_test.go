@@ -159,7 +159,7 @@ func TestKeysDecideEachRequest(t *testing.T) {
 	if _, _, err := authenticate(t, v, raw); err != nil {
 		t.Fatal(err)
 	}
-	if n := v.derived.len(); n != 1 {
+	if n := v.derived.Len(); n != 1 {
 		t.Errorf("%d signing keys are remembered, want 1", n)
 	}
 	// Another secret under the same id: the old one's derived key is no good.
@@ -219,7 +219,7 @@ func TestStrangersAskNothing(t *testing.T) {
 			t.Error("taken")
 		}
 	}
-	if n := v.derived.len(); n != 0 {
+	if n := v.derived.Len(); n != 0 {
 		t.Errorf("bad signatures left %d keys in the cache", n)
 	}
 	// A secret that was put in the id's place is not repeated.
@@ -303,7 +303,7 @@ func serve(t testing.TB, v *Verifier) *httptest.Server {
 
 func TestVerifierAtOnce(t *testing.T) {
 	v, _ := verifierAt(noon)
-	v.derived.limit = 4
+	v.derived.Limit = 4
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
@@ -320,7 +320,7 @@ func TestVerifierAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := v.derived.len(); n > 4 {
+	if n := v.derived.Len(); n > 4 {
 		t.Errorf("%d keys", n)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pawlhq/pawl/access"
 	"github.com/pawlhq/pawl/access/policy"
+	"github.com/pawlhq/pawl/access/recent"
 	"github.com/pawlhq/pawl/secrets"
 )
 
@@ -42,8 +43,8 @@ type Directory struct {
 	now     func() time.Time
 	random  io.Reader
 
-	found     cache[string, *found]             // by access key id
-	documents cache[document, *policy.Prepared] // by their text, so that it is always right
+	found     recent.Cache[string, *found]             // by access key id
+	documents recent.Cache[document, *policy.Prepared] // by their text, so that it is always right
 	uses      uses
 	format    ownFormat
 }
@@ -64,8 +65,8 @@ const (
 func New(c Config) *Directory {
 	d := &Directory{
 		store: c.Store, sealer: c.Sealer, account: c.Account, now: c.Now, random: c.Random,
-		found:     cache[string, *found]{limit: maxFound},
-		documents: cache[document, *policy.Prepared]{limit: maxDocuments},
+		found:     recent.Cache[string, *found]{Limit: maxFound},
+		documents: recent.Cache[document, *policy.Prepared]{Limit: maxDocuments},
 	}
 	if d.now == nil {
 		d.now = time.Now
@@ -73,7 +74,7 @@ func New(c Config) *Directory {
 	if d.random == nil {
 		d.random = rand.Reader
 	}
-	d.uses = uses{write: d.store.NoteUse, noted: cache[string, *use]{limit: maxNoted}}
+	d.uses = uses{write: d.store.NoteUse, noted: recent.Cache[string, *use]{Limit: maxNoted}}
 	return d
 }
 

@@ -106,7 +106,7 @@ func (d *Directory) AccessKey(ctx context.Context, id string, token secrets.Pass
 	if err != nil {
 		return access.Key{}, err
 	}
-	if f, ok := d.found.get(id); ok && f.revision == revision {
+	if f, ok := d.found.Get(id); ok && f.revision == revision {
 		if session && !f.key.SessionToken.Equal(token) {
 			return access.Key{}, noKey(id)
 		}
@@ -122,7 +122,7 @@ func (d *Directory) AccessKey(ctx context.Context, id string, token secrets.Pass
 		return access.Key{}, err
 	}
 	if key.Expires.IsZero() || d.now().Before(key.Expires) {
-		d.found.put(id, &found{revision, key}, weightOf(&key))
+		d.found.Put(id, &found{revision, key}, weightOf(&key))
 	}
 	return key, nil
 }

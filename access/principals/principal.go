@@ -75,7 +75,7 @@ type document struct {
 // prepare makes a record's document ready. It was read before it was stored; if
 // it can't be read now, nobody can say what he may do, and so he may nothing.
 func (d *Directory) prepare(r *Record, doc document, what string) (*policy.Prepared, error) {
-	if ready, ok := d.documents.get(doc); ok {
+	if ready, ok := d.documents.Get(doc); ok {
 		return ready, nil
 	}
 	parse := policy.ParseIdentity
@@ -87,7 +87,7 @@ func (d *Directory) prepare(r *Record, doc document, what string) (*policy.Prepa
 		return nil, unreadable(r, what, err)
 	}
 	ready := policy.Prepare(parsed)
-	d.documents.put(doc, ready, weightOfOne+len(doc.text)+ready.Weight())
+	d.documents.Put(doc, ready, weightOfOne+len(doc.text)+ready.Weight())
 	return ready, nil
 }
 

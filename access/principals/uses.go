@@ -2,6 +2,7 @@ package principals
 
 import (
 	"context"
+	"github.com/pawlhq/pawl/access/recent"
 	"hash/fnv"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,7 @@ import (
 // that takes no more must not lock anybody out.
 type uses struct {
 	write func(ctx context.Context, keyID string, at time.Time) error
-	noted cache[string, *use]
+	noted recent.Cache[string, *use]
 
 	mu      sync.Mutex
 	waiting map[string]time.Time
@@ -35,12 +36,12 @@ const (
 )
 
 func (u *uses) note(id string, at time.Time) {
-	seen, ok := u.noted.get(id)
+	seen, ok := u.noted.Get(id)
 	if !ok {
 		h := fnv.New32a()
 		_, _ = h.Write([]byte(id))
 		seen = &use{offset: int64(h.Sum32() % 3600)}
-		u.noted.put(id, seen, 1)
+		u.noted.Put(id, seen, 1)
 	}
 	hour := (at.Unix() + seen.offset) / 3600
 	if was := seen.hour.Load(); was == hour || !seen.hour.CompareAndSwap(was, hour) {

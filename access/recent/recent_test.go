@@ -1,4 +1,4 @@
-package principals
+package recent
 
 import (
 	"testing"
@@ -10,14 +10,14 @@ import (
 // gives is what was put last, and what is in use stays.
 func TestCacheIsBounded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := cache[int, int]{limit: 40}
+		c := Cache[int, int]{Limit: 40}
 		last := map[int]int{}
 		for i := range rapid.IntRange(1, 200).Draw(t, "n") {
 			k := rapid.IntRange(0, 20).Draw(t, "key")
 			if rapid.Bool().Draw(t, "put") {
 				last[k] = i
-				c.put(k, i, rapid.IntRange(1, 25).Draw(t, "weight"))
-			} else if v, ok := c.get(k); ok && v != last[k] {
+				c.Put(k, i, rapid.IntRange(1, 25).Draw(t, "weight"))
+			} else if v, ok := c.Get(k); ok && v != last[k] {
 				t.Fatalf("key %d: got %d, want %d", k, v, last[k])
 			}
 			weight, young := 0, 0
@@ -32,18 +32,18 @@ func TestCacheIsBounded(t *testing.T) {
 			}
 		}
 	})
-	c := cache[int, int]{limit: 10}
+	c := Cache[int, int]{Limit: 10}
 	for i := range 100 {
-		c.put(i, i, 1)
-		c.put(-1, -1, 1)
-		if _, ok := c.get(-1); !ok {
+		c.Put(i, i, 1)
+		c.Put(-1, -1, 1)
+		if _, ok := c.Get(-1); !ok {
 			t.Fatal("what is in use was forgotten")
 		}
 	}
-	if c.put(1000, 1, 6); c.len() > 10 {
+	if c.Put(1000, 1, 6); c.Len() > 10 {
 		t.Error("it holds too much")
 	}
-	if _, ok := c.get(1000); ok {
+	if _, ok := c.Get(1000); ok {
 		t.Error("it holds what is too large")
 	}
 }

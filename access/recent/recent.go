@@ -1,12 +1,13 @@
-package principals
+// Package recent remembers what was used last, within a bound.
+package recent
 
 import "sync"
 
-// cache remembers values that cost something to make. It holds at most its limit,
-// in the units of weight that put is told: two generations, of which the elder is
+// Cache remembers values that cost something to make. It holds at most its Limit,
+// in the units of weight that Put is told: two generations, of which the elder is
 // forgotten when the younger is full, so that what is in use stays.
-type cache[K comparable, V any] struct {
-	limit int
+type Cache[K comparable, V any] struct {
+	Limit int
 
 	mu           sync.RWMutex
 	young, elder map[K]weighed[V]
@@ -18,7 +19,9 @@ type weighed[V any] struct {
 	weight int
 }
 
-func (c *cache[K, V]) get(k K) (V, bool) {
+// Get returns what is remembered of k. It is good for concurrent use, as all
+// methods are.
+func (c *Cache[K, V]) Get(k K) (V, bool) {
 	c.mu.RLock()
 	w, ok := c.young[k]
 	old := false
@@ -27,15 +30,15 @@ func (c *cache[K, V]) get(k K) (V, bool) {
 	}
 	c.mu.RUnlock()
 	if old { // in use: it outlives the elder generation
-		c.put(k, w.value, w.weight)
+		c.Put(k, w.value, w.weight)
 	}
 	return w.value, ok || old
 }
 
-// put remembers a value in place of an older one. What would fill half the cache
+// Put remembers a value in place of an older one. What would fill half the cache
 // by itself is not remembered.
-func (c *cache[K, V]) put(k K, v V, weight int) {
-	half := c.limit / 2
+func (c *Cache[K, V]) Put(k K, v V, weight int) {
+	half := c.Limit / 2
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.elder, k)
@@ -53,7 +56,8 @@ func (c *cache[K, V]) put(k K, v V, weight int) {
 	c.weight += weight
 }
 
-func (c *cache[K, V]) len() int {
+// Len is how many values are remembered.
+func (c *Cache[K, V]) Len() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return len(c.young) + len(c.elder)
