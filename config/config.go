@@ -28,6 +28,8 @@ type Config struct {
 	Server     Server
 	KMS        *KMS // nil = none
 	Superusers []secrets.Pairing
+	Functions  *Functions // nil = none
+	Events     Events
 	Secrets    []Secret // in the file's order, names unique
 }
 
@@ -41,6 +43,54 @@ const (
 // Store says where secrets are kept. Exactly one field is set.
 type Store struct {
 	SQLite *SQLite
+	AWS    *AWS
+}
+
+// AWS is AWS Secrets Manager as the store: which one, and which of its secrets
+// besides those that the file names.
+type AWS struct {
+	Region   string // "" = the environment's or the profile's
+	Profile  string // of ~/.aws; "" = the environment's
+	Endpoint string // "" = AWS's
+	// Discover has the secrets rotated that have the tag pawl:strategy or
+	// pawl:schedule, too; Refresh is how often the secrets are listed.
+	Discover bool
+	Refresh  time.Duration
+	// RateLimits is what part of AWS's quotas Pawl takes, over 0 up to 1.
+	RateLimits float64
+}
+
+// Functions says how custom rotation functions are called.
+type Functions struct {
+	// Endpoint speaks the Lambda API; "" = AWS's, in the function's own region.
+	Endpoint string
+	Profile  string // of ~/.aws; "" = the environment's
+	// Allow are the ARNs of Lambda functions that may be called, in which * stands
+	// for any characters; nil = all.
+	Allow []string
+	Named []Function
+}
+
+// Function is a rotation function that is no Lambda function, though it is meant
+// as one: arn:aws:lambda:REGION:ACCOUNT:function:NAME with the file's region and
+// account. Exactly one of Command and URL is set.
+type Function struct {
+	Name    string
+	Command []string // program and arguments
+	URL     string
+	KeyFile string        // absolute; what requests to URL are signed with
+	Timeout time.Duration // of one step
+	// Environment are the variables of the command, NAME=value, or NAME alone for
+	// that of Pawl's own environment.
+	Environment []string
+	// Role is the role of Pawl's own (pawl access) by which the command reaches
+	// its secret; "" = it has credentials of its own.
+	Role string
+}
+
+// Events says who is told what becomes of rotations.
+type Events struct {
+	File string // absolute path of the JSON-lines file; "" = none
 }
 
 // SQLite is the embedded store: one database file, and where the master key is.

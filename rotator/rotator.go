@@ -77,7 +77,10 @@ const DefaultStepTimeout = 30 * time.Second
 type Rotator struct {
 	// Steps returns the steps for a secret's rules.
 	Steps func(secrets.RotationRules) Steps
-	Clock clockwork.Clock
+	// Foreign returns the custom function of rules whose strategy is
+	// secrets.Function, or an Invalid error; nil = there are none.
+	Foreign func(secrets.RotationRules) (Foreign, error)
+	Clock   clockwork.Clock
 	// StepTimeout bounds each step; 0 = DefaultStepTimeout.
 	StepTimeout time.Duration
 }

@@ -2,9 +2,16 @@ package rotator
 
 import (
 	"context"
+	"errors"
 
 	"github.com/pawlhq/pawl/secrets"
 )
+
+// ErrGivenUp, wrapped by a Conflict of Promote, says that the version is
+// AWSCURRENT now although another rotator had given it up and may have put the
+// old password back. Only a store without claims that exclude other processes
+// gives it.
+var ErrGivenUp = errors.New("another rotator gave this version up meanwhile")
 
 // Vault is one secret whose rotation the caller has claimed. Any method gives a
 // Conflict when the claim was lost meanwhile. A write that returned nil is
@@ -25,7 +32,7 @@ type Vault interface {
 	// Promote moves AWSCURRENT to the version, records that a rotation
 	// completed, and takes AWSPENDING off unless keepPending, all in one call.
 	// Where the version does not carry AWSPENDING any more, somebody put another
-	// value meanwhile: Conflict, and nothing is moved.
+	// value meanwhile: Conflict, and nothing is moved; or ErrGivenUp.
 	Promote(ctx context.Context, versionID string, keepPending bool) error
 	// MoveLabel puts a label on the version, off any other; "" takes it off
 	// altogether.

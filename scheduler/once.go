@@ -13,6 +13,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/jonboulle/clockwork"
 
+	"github.com/pawlhq/pawl/events"
 	"github.com/pawlhq/pawl/rotator"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
@@ -33,6 +34,8 @@ type Runner struct {
 	Rotator *rotator.Rotator
 	Random  func() float64 // in [0, 1), safe for many goroutines; nil = math/rand
 	Log     *slog.Logger   // nil = slog.Default()
+	// Listener, where set, hears how each run begins and ends.
+	Listener events.Listener
 	// Notify, where set, is told by UntilDone of every failed try that another
 	// one follows, and how long until then.
 	Notify func(id string, err error, wait time.Duration)

@@ -9,13 +9,16 @@ const (
 	// Partner is the strategy of a partner's secret whose rotation the API
 	// configured: its settings are kept, but there is no engine for partners.
 	Partner = "partner"
+	// Function is the strategy of a secret whose steps somebody else's code does:
+	// RotationRules.Function.
+	Function = "function"
 )
 
 // RotationRules say how and when one secret rotates, as its operator declared
 // them. They travel unchanged from the configuration file through the store to
 // the strategy and hold no secret value.
 type RotationRules struct {
-	Strategy  string `json:"strategy"`            // SingleUser, AlternatingUsers or Partner
+	Strategy  string `json:"strategy"`            // SingleUser, AlternatingUsers, Partner or Function
 	Engine    string `json:"engine,omitempty"`    // kind of server; "" = the secret's own "engine" key
 	Superuser string `json:"superuser,omitempty"` // name or ARN of the superuser's secret
 
@@ -24,8 +27,10 @@ type RotationRules struct {
 	// AfterDays is AWS's AutomaticallyAfterDays, 1 to 1000, for a rotation whose
 	// schedule was given so; Schedule is empty then.
 	AfterDays int `json:"afterDays,omitempty"`
-	// Function is the ARN of the rotation function that the API was given; it
-	// says the strategy (arn:aws:lambda:REGION:ACCOUNT:function:pawl-single-user).
+	// Function is the ARN of the rotation function. It says the strategy: the
+	// ones of Pawl's own are named (arn:aws:lambda:REGION:ACCOUNT:function:)
+	// pawl-single-user and pawl-alternating-users; every other is a custom one,
+	// with Strategy Function.
 	Function string `json:"function,omitempty"`
 
 	Hosts              []string      `json:"hosts,omitempty"`              // further host[:port] that must accept the new credential before promotion

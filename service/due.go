@@ -41,12 +41,12 @@ func anchor(sec *Secret) time.Time {
 	return r.Since
 }
 
-// dueAt says when the scheduler should next rotate a secret, as seen at now,
+// DueAt says when the scheduler should next rotate a secret, as seen at now,
 // and in which window; zero for never. An unfinished rotation has no window:
 // finishing it is what brings safety, also after its declaration is gone. A
 // replica has what its primary makes. An error, always Invalid, says why a
 // secret that should rotate has no time.
-func dueAt(sec *Secret, now time.Time, minimum time.Duration, catchUp bool) (at time.Time, w secrets.Window, err error) {
+func DueAt(sec *Secret, now time.Time, minimum time.Duration, catchUp bool) (at time.Time, w secrets.Window, err error) {
 	r := sec.Rotation
 	if r == nil || onHold(sec) || !sec.Deleted.IsZero() || sec.PrimaryRegion != "" {
 		return time.Time{}, w, nil
@@ -112,10 +112,10 @@ func (s *Service) nextRotationDate(sec *Secret, now time.Time) time.Time {
 	return w.NextRotationDate()
 }
 
-// due is dueAt by the service's configuration.
+// due is DueAt by the service's configuration.
 func (s *Service) due(sec *Secret, now time.Time) (time.Time, secrets.Window, error) {
 	p := s.rules()
-	return dueAt(sec, now, p.minimum, p.catchUp)
+	return DueAt(sec, now, p.minimum, p.catchUp)
 }
 
 // nextDue is what DueAt should be. What became due stays where it was in the

@@ -108,7 +108,7 @@ func TestDueAt(t *testing.T) {
 			if c.change != nil {
 				c.change(s)
 			}
-			got, w, err := dueAt(s, at(c.now), secrets.AWSMinimumInterval, c.catchUp)
+			got, w, err := DueAt(s, at(c.now), secrets.AWSMinimumInterval, c.catchUp)
 			if (err != nil) != c.failed || err != nil && secrets.KindOf(err) != secrets.Invalid {
 				t.Errorf("error %v", err)
 			}
@@ -213,7 +213,7 @@ func TestDueAtHolds(t *testing.T) {
 		}
 		minimum := rapid.SampledFrom([]time.Duration{secrets.AWSMinimumInterval, time.Second}).Draw(t, "minimum")
 		catchUp := rapid.Bool().Draw(t, "catch up")
-		got, w, err := dueAt(s, now, minimum, catchUp)
+		got, w, err := DueAt(s, now, minimum, catchUp)
 		next := s.Rotation.Attempt.NextTry
 		switch {
 		case err != nil && !got.IsZero():
@@ -237,7 +237,7 @@ func TestDueAtHolds(t *testing.T) {
 		if got.After(later) {
 			later = got
 		}
-		again, w2, err := dueAt(s, later, minimum, catchUp)
+		again, w2, err := DueAt(s, later, minimum, catchUp)
 		if err != nil || again.After(later) || !w2.Contains(later) {
 			t.Fatalf("planned for %v in %v to %v, but at %v it is due at %v in %v to %v: %v", got, w.Open, w.Close, later, again, w2.Open, w2.Close, err)
 		}
@@ -250,7 +250,7 @@ func TestDueAtSpreads(t *testing.T) {
 	s := planned("cron(0 2 * * ? *)", "", "2026-03-04 10:00")
 	for i := range 6000 {
 		s.ARN.Name = fmt.Sprint("s", i)
-		got, w, err := dueAt(s, at("2026-03-04 12:00"), secrets.AWSMinimumInterval, false)
+		got, w, err := DueAt(s, at("2026-03-04 12:00"), secrets.AWSMinimumInterval, false)
 		if err != nil {
 			t.Fatal(err)
 		}

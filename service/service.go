@@ -38,6 +38,8 @@ type Config struct {
 	// DefaultRules are for a secret that is rotated on demand and that nobody
 	// declared a rotation for.
 	DefaultRules secrets.RotationRules
+	// Functions are the custom rotation functions; nil = there are none.
+	Functions Functions
 	// DefaultPort returns the port of a kind of server for secrets without one,
 	// so that a target is always host:port; nil, or 0, leaves the host alone.
 	DefaultPort func(engine string) int

@@ -215,6 +215,15 @@ type Daemon interface {
 	Check(ctx context.Context, arn secrets.ARN) (outcome string, err error)
 }
 
+// Functions are the custom rotation functions that there are.
+type Functions interface {
+	// Has reports whether the operator lets a function of this ARN be called.
+	Has(arn string) bool
+	// Check finds out whether it can be called now. Errors: Invalid, Denied,
+	// Transient.
+	Check(ctx context.Context, arn string) error
+}
+
 // Sealer encrypts values. What it returns opens only for the same ARN and
 // version id.
 type Sealer interface {
