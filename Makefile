@@ -6,13 +6,23 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench soak lint servers
+.PHONY: help build lambda demo test bench soak lint servers
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 build: ## Build bin/pawl, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pawl ./cmd/pawl
+
+# LAMBDA_FILES are packed beside the program, such as a CA file that PAWL_RULES names.
+LAMBDA_FILES ?=
+lambda: ## Build dist/pawl-lambda-{arm64,amd64}.zip for AWS Lambda (docs/lambda.md)
+	@mkdir -p dist
+	@for arch in arm64 amd64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -tags lambda.norpc -trimpath -ldflags '$(LDFLAGS)' -o dist/bootstrap-$$arch ./cmd/pawl; \
+		$(GO) run ./scripts/lambdazip dist/pawl-lambda-$$arch.zip dist/bootstrap-$$arch $(LAMBDA_FILES); \
+		rm dist/bootstrap-$$arch; \
+	done
 
 demo: build ## Watch a real PostgreSQL's passwords rotate while an application logs in
 	@scripts/servers.sh postgres

@@ -50,6 +50,7 @@ const (
 // required.
 type Config struct {
 	Endpoint    string // http://127.0.0.1:4566
+	Store       bool   // see AWS
 	Region      string // where the requests act
 	Credentials aws.CredentialsProvider
 	Transport   http.RoundTripper // nil = http.DefaultTransport
@@ -247,6 +248,8 @@ func (c *Client) broken(ctx context.Context, err error, maybeDone bool) error {
 		e.Hint = "it may have been done: look, and do it again if it was not"
 	case ctx.Err() != nil:
 		e.Err = fmt.Errorf("no answer in time: %w", err)
+	case c.config.Store:
+		e.Hint = "can this machine reach it? Look at store.aws in the configuration, and at HTTPS_PROXY"
 	default:
 		e.Hint = "is the server running? See: pawl help serve"
 	}

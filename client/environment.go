@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/smithy-go"
 
 	"github.com/pawlhq/pawl/engines"
@@ -23,12 +26,33 @@ import (
 // It gets the credentials once, so that what is missing is found before
 // anything is asked of anybody. Errors are Invalid.
 func FromEnvironment(ctx context.Context, endpoint string) (*Client, error) {
-	u, err := parseEndpoint(endpoint)
-	if err != nil {
+	if _, err := parseEndpoint(endpoint); err != nil {
 		return nil, err
 	}
+	return AWS{Endpoint: endpoint}.Connect(ctx)
+}
+
+// AWS is AWS Secrets Manager of one region, or who speaks its protocol.
+type AWS struct {
+	Endpoint string // "" = AWS's own
+	Region   string // "" = the environment's or the profile's
+	Profile  string // of ~/.aws; "" = the environment's
+	// Store: commands act there because their configuration says so, and not by
+	// --endpoint; hints know the difference.
+	Store bool
+}
+
+// Connect makes a Client as FromEnvironment does. It asks AWS for nothing.
+// Errors are Invalid.
+func (a AWS) Connect(ctx context.Context) (*Client, error) {
 	var options []func(*config.LoadOptions) error
-	if engines.Loopback(u.Hostname()) {
+	if a.Region != "" {
+		options = append(options, config.WithRegion(a.Region))
+	}
+	if a.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(a.Profile))
+	}
+	if u, err := url.Parse(a.Endpoint); err == nil && engines.Loopback(u.Hostname()) {
 		// Who calls a server of his own machine need not wait until there
 		// turns out to be no cloud around it.
 		options = append(options, config.WithEC2IMDSClientEnableState(imds.ClientDisabled))
@@ -38,7 +62,15 @@ func FromEnvironment(ctx context.Context, endpoint string) (*Client, error) {
 		return nil, secrets.Errorf(secrets.Invalid, "the AWS configuration of this environment: %w", err).
 			WithHint("look at AWS_PROFILE, AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE and AWS_CA_BUNDLE")
 	}
-	c := Config{Endpoint: endpoint, Region: env.Region, Credentials: env.Credentials, Transport: http.DefaultTransport}
+	if err := checkRegion(env.Region); err != nil {
+		return nil, err
+	}
+	c := Config{Endpoint: a.Endpoint, Store: a.Store, Region: env.Region, Credentials: env.Credentials, Transport: http.DefaultTransport}
+	if c.Endpoint == "" {
+		if c.Endpoint, err = endpointOf(ctx, env); err != nil {
+			return nil, err
+		}
+	}
 	if b, ok := env.HTTPClient.(*awshttp.BuildableClient); ok {
 		c.Transport = b.GetTransport()
 	}
@@ -50,6 +82,22 @@ func FromEnvironment(ctx context.Context, endpoint string) (*Client, error) {
 		return nil, noCredentials(err)
 	}
 	return out, nil
+}
+
+// endpointOf is AWS's own endpoint in a region: the one for FIPS, or for IPv6
+// too, where the environment or the profile wants that.
+func endpointOf(ctx context.Context, env aws.Config) (string, error) {
+	o := secretsmanager.NewFromConfig(env).Options()
+	at, err := secretsmanager.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, secretsmanager.EndpointParameters{
+		Region:       aws.String(o.Region),
+		UseFIPS:      aws.Bool(o.EndpointOptions.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled),
+		UseDualStack: aws.Bool(o.EndpointOptions.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled),
+	})
+	if err != nil {
+		return "", secrets.Errorf(secrets.Invalid, "AWS's endpoint of Secrets Manager in %s: %w", o.Region, err).
+			WithHint("look at AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT, or name the endpoint: store.aws.endpoint")
+	}
+	return at.URI.String(), nil
 }
 
 // noCredentials explains why there is nothing to sign with. The SDK's chain ends

@@ -29,7 +29,10 @@ func (c *Client) hint(e *secrets.Error, secret string) string {
 	if e.Err != nil {
 		text = e.Err.Error()
 	}
-	on := " --endpoint " + strings.TrimSuffix(c.config.Endpoint, "/")
+	on := ""
+	if !c.config.Store {
+		on = " --endpoint " + strings.TrimSuffix(c.config.Endpoint, "/")
+	}
 	switch e.Code {
 	case "ResourceNotFoundException":
 		if strings.HasSuffix(text, "the specified secret.") {

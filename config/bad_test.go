@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -15,6 +16,14 @@ func TestBadInput(t *testing.T) {
 	const plain = "is not a loopback address, and without TLS whoever is on the way could read the secrets; " +
 		"add server.tls (pawl init --tls makes a certificate), or insecure: true where a proxy in front does TLS"
 	key := func(keys string) string { return "store:\n  sqlite:\n    path: a\n    " + keys + "\n" }
+	const atAWS = "it is AWS that calls functions for secrets at AWS; leave it out and use " +
+		"aws secretsmanager rotate-secret --secret-id NAME --rotation-lambda-arn ARN"
+	atStore := func(keys string) string { return "store: {aws: {" + keys + "}}\n" }
+	named := func(keys string) string {
+		return minimal + "functions:\n  named:\n    - name: crm\n      " + keys + "\n"
+	}
+	const arn = "arn:aws:lambda:eu-central-1:123456789012:function:"
+	const lambdaForm = "arn:aws:lambda:REGION:ACCOUNT:function:NAME"
 	entry := func(keys string) string { return minimal + "secrets:\n  - name: a\n    " + keys + "\n" }
 	for _, c := range []struct{ name, text, want string }{
 		// The file as a whole.
@@ -57,13 +66,13 @@ func TestBadInput(t *testing.T) {
 		{"key of the listener's tls in an entry", entry("tls: {cert_file: x.pem}"),
 			"pawl.yaml:4: secrets[0].tls.cert_file: unknown key here; it belongs under server.tls"},
 		{"key of the top and a section too", entry("region: x"),
-			"pawl.yaml:4: secrets[0].region: unknown key; known: name, strategy, superuser, schedule, window, propagation_timeout, tls, plain_password, password, engine, hosts, admin_host, check_query, adopt_clone"},
+			"pawl.yaml:4: secrets[0].region: unknown key; known: name, function, strategy, superuser, schedule, window, propagation_timeout, tls, plain_password, password, engine, hosts, admin_host, check_query, adopt_clone"},
 		{"key of tls and entry confused", entry("ca_file: x.pem"),
 			"pawl.yaml:4: secrets[0].ca_file: unknown key here; it belongs under defaults.tls or secrets.tls"},
 		{"unknown key without a near one", entry("frobnicate: 3"),
-			"pawl.yaml:4: secrets[0].frobnicate: unknown key; known: name, strategy, superuser, schedule, window, propagation_timeout, tls, plain_password, password, engine, hosts, admin_host, check_query, adopt_clone"},
+			"pawl.yaml:4: secrets[0].frobnicate: unknown key; known: name, function, strategy, superuser, schedule, window, propagation_timeout, tls, plain_password, password, engine, hosts, admin_host, check_query, adopt_clone"},
 		{"unknown key that looks like no key", entry("hunter2Xy: 3"),
-			"pawl.yaml:4: secrets[0]: an unknown key, not shown here; known: name, strategy, superuser, schedule, window, propagation_timeout, tls, plain_password, password, engine, hosts, admin_host, check_query, adopt_clone"},
+			"pawl.yaml:4: secrets[0]: an unknown key, not shown here; known: name, function, strategy, superuser, schedule, window, propagation_timeout, tls, plain_password, password, engine, hosts, admin_host, check_query, adopt_clone"},
 		{"key that is no text", entry("[a, b]: 3"),
 			"pawl.yaml:4:11: not valid YAML: found an invalid key for this map"},
 		{"duplicate key", entry("window: 1h\n    schedule: rate(1 day)\n    window: 2h"),
@@ -101,10 +110,10 @@ func TestBadInput(t *testing.T) {
 
 		// Store, server, scheduler.
 		{"store of an unknown kind", "store: {postgres: {}}\n",
-			"pawl.yaml:1: store.postgres: unknown key; known: sqlite\n" +
-				"pawl.yaml:1: store.sqlite: is missing; add sqlite: {path: pawl.db, key_file: pawl.key}"},
+			"pawl.yaml:1: store.postgres: unknown key; known: sqlite, aws\n" +
+				"pawl.yaml:1: store: names no store; add sqlite: {path: pawl.db, key_file: pawl.key}, or aws: {region: us-east-1}"},
 		{"store without a kind", "store: {}\n",
-			"pawl.yaml:1: store.sqlite: is missing; add sqlite: {path: pawl.db, key_file: pawl.key}"},
+			"pawl.yaml:1: store: names no store; add sqlite: {path: pawl.db, key_file: pawl.key}, or aws: {region: us-east-1}"},
 		{"store without paths", "store: {sqlite: {}}\n",
 			"pawl.yaml:1: store.sqlite.path: is missing; give it a path, which starts at this file's folder unless it is absolute\n" +
 				"pawl.yaml:1: store.sqlite.key_file: is missing; give it a path, which starts at this file's folder unless it is absolute"},
@@ -197,6 +206,149 @@ func TestBadInput(t *testing.T) {
 			"pawl.yaml:2: server.listen: has no port; write for example 127.0.0.1:4566"},
 		{"listen on port 0", minimal + "server: {listen: 127.0.0.1:0}\n",
 			"pawl.yaml:2: server.listen: the port must be a number from 1 to 65535; write for example 127.0.0.1:4566"},
+
+		// AWS as the store.
+		{"two stores", "store:\n  aws: {}\n  sqlite: {path: a, key_file: k}\n",
+			"pawl.yaml:2: store.aws: and sqlite are both there; secrets have one store, keep one of them"},
+		{"AWS of nothing", "store:\n  aws:\n",
+			"pawl.yaml:2: store.aws: has no value; write aws: {} for the region and credentials of the environment"},
+		{"AWS that is a word", "store: {aws: eu-west-1}\n",
+			"pawl.yaml:1: store.aws: must be keys with values, not a single value"},
+		{"AWS in no region", atStore("region: Frankfurt"),
+			"pawl.yaml:1: store.aws.region: must be the name of a region, such as us-east-1"},
+		{"AWS in two regions", "region: eu-west-1\n" + atStore("region: eu-central-1"),
+			"pawl.yaml:1: region: is another one than store.aws.region; leave it out here"},
+		{"AWS in no region, above", "region: Frankfurt\n" + atStore(""),
+			"pawl.yaml:1: region: must be the name of a region, such as us-east-1"},
+		{"AWS at no address", atStore("endpoint: secretsmanager.us-east-1.amazonaws.com"),
+			"pawl.yaml:1: store.aws.endpoint: must be the address of a server, such as https://secretsmanager.us-east-1.amazonaws.com"},
+		{"AWS at a path", atStore("endpoint: 'https://example.com/aws'"),
+			"pawl.yaml:1: store.aws.endpoint: must be the address of a server, such as https://secretsmanager.us-east-1.amazonaws.com"},
+		{"AWS in the clear", atStore("endpoint: 'http://example.com'"),
+			"pawl.yaml:1: store.aws.endpoint: must be https:// unless it is a loopback address: secrets go there and come back in the clear"},
+		{"AWS too often", atStore("refresh: 1s, rate_limits: 1.5"),
+			"pawl.yaml:1: store.aws.refresh: must be from 10s to 24h\n" +
+				"pawl.yaml:1: store.aws.rate_limits: must be more than 0 and at most 1, which is all of the account's quotas"},
+		{"AWS never", atStore("refresh: 25h, rate_limits: 0"),
+			"pawl.yaml:1: store.aws.refresh: must be from 10s to 24h\n" +
+				"pawl.yaml:1: store.aws.rate_limits: must be more than 0 and at most 1, which is all of the account's quotas"},
+		{"AWS by maybe", atStore("discover: maybe"),
+			"pawl.yaml:1: store.aws.discover: must be true or false"},
+		{"AWS misspelt", atStore("regoin: eu-west-1"),
+			`pawl.yaml:1: store.aws.regoin: unknown key; did you mean "region"?`},
+		{"AWS with what it knows and does itself", atStore("") + "account: 123456789012\nserver: {listen: ':80', rate_limits: 2}\naws_kms: {}\nfunctions: {named: [{}]}\nsecrets:\n  - name: a\n    function: crm\n    engine: mysql\n",
+			"pawl.yaml:2: account: is of no use with store.aws: the account is that of the AWS credentials; leave it out\n" +
+				"pawl.yaml:3: server.listen: is of no use with store.aws: AWS serves the API itself; leave it out\n" +
+				"pawl.yaml:4: aws_kms: is of no use with store.aws: AWS encrypts each secret by the key it has there (KmsKeyId); leave it out\n" +
+				"pawl.yaml:5: functions: is of no use with store.aws: " + atAWS + "\n" +
+				"pawl.yaml:8: secrets[0].function: is of no use with store.aws: " + atAWS + "\n" +
+				"pawl.yaml:9: secrets[0].engine: means nothing with function, which does the steps by itself; leave it out"},
+		{"AWS with a server that listens nowhere", atStore("") + "server: {rate_limits: 2}\n",
+			"pawl.yaml:2: server: is of no use with store.aws: AWS serves the API itself; leave it out"},
+
+		// Functions.
+		{"functions at no address", minimal + "functions: {endpoint: 'lambda:9001'}\n",
+			"pawl.yaml:2: functions.endpoint: must be the address of a server, such as https://lambda.us-east-1.amazonaws.com"},
+		{"functions in the clear", minimal + "functions: {endpoint: 'http://10.0.0.1:9001'}\n",
+			"pawl.yaml:2: functions.endpoint: must be https:// unless it is a loopback address: requests there carry what lets a function finish a rotation"},
+		{"functions allowed that are none", minimal + "functions:\n  allow:\n    - rotate-*\n    - '*'\n    - arn:aws:iam::123456789012:role/*\n    - arn:aws:lambda:eu-central-1:function:rotate\n    - " + arn + "rotate-*\n    - " + arn + "a:live\n",
+			"pawl.yaml:4: functions.allow[0]: must be the ARN of a Lambda function, " + lambdaForm + ", in which * stands for any characters\n" +
+				"pawl.yaml:5: functions.allow[1]: must be the ARN of a Lambda function, " + lambdaForm + ", in which * stands for any characters\n" +
+				"pawl.yaml:6: functions.allow[2]: must be the ARN of a Lambda function, " + lambdaForm + ", in which * stands for any characters\n" +
+				"pawl.yaml:7: functions.allow[3]: must be the ARN of a Lambda function, " + lambdaForm + ", in which * stands for any characters"},
+		{"functions without a name", minimal + "functions:\n  named:\n    - command: [a]\n    - {name: a b, command: [a]}\n    - {name: pawl-mine, command: [a]}\n",
+			"pawl.yaml:4: functions.named[0].name: is missing; every function has a name, by which an entry of secrets chooses it\n" +
+				"pawl.yaml:5: functions.named[1].name: must have 1 to 64 letters, digits or any of -_\n" +
+				"pawl.yaml:6: functions.named[2].name: must not begin with pawl-: those functions are Pawl's own"},
+		{"functions of one name", minimal + "functions:\n  named:\n    - {name: a, command: [a]}\n    - {name: b, command: [b]}\n    - {name: a, command: [c]}\n",
+			`pawl.yaml:6: functions.named[2].name: the name "a" is there twice, first on line 4; keep one`},
+		{"function of nothing", named("timeout: 5m"),
+			"pawl.yaml:4: functions.named[0]: has neither command nor url; add the one by which it is called"},
+		{"function of both", named("command: [a]\n      url: https://a/b\n      key_file: k"),
+			"pawl.yaml:6: functions.named[0].url: and command are both there; a function is one of the two, keep one of them"},
+		{"function too quick", named("command: [a]\n      timeout: 500ms"),
+			"pawl.yaml:6: functions.named[0].timeout: must be from 1s to 15m"},
+		{"function too slow", named("command: [a]\n      timeout: 16m"),
+			"pawl.yaml:6: functions.named[0].timeout: must be from 1s to 15m"},
+		{"function by a line", named("command: rotate --prod"),
+			`pawl.yaml:5: functions.named[0].command: must be a list, not a single value; write [a, b], or one "- item" a line`},
+		{"function by a line in a list", named("command: [rotate --prod]"),
+			"pawl.yaml:5: functions.named[0].command[0]: no shell reads it; make each word an item of the list, such as [/usr/local/libexec/rotate-crm, --prod]"},
+		{"function by no words", named("command: []"),
+			"pawl.yaml:5: functions.named[0].command: is empty; list the program and its arguments, such as [/usr/local/libexec/rotate-crm, --prod]"},
+		{"function in the home", named("command: [~/rotate]"),
+			"pawl.yaml:5: functions.named[0].command[0]: ~ is not expanded; write the whole path"},
+		{"command with what a URL has", named("command: [a]\n      key_file: k"),
+			"pawl.yaml:6: functions.named[0].key_file: means nothing with command, which is not called over the network; leave it out"},
+		{"command with a role that is none", named("command: [a]\n      role: arn:aws:iam::123456789012:role/a"),
+			"pawl.yaml:6: functions.named[0].role: must be the name of a role, as in pawl access create NAME --role"},
+		{"command with an environment full of mistakes", named("command: [a]\n      role: r\n      environment: [A=1, A, '=2', a b=3, \"B=\\0\", PGHOST, PGPORT=1, {C: 4}, AWS_PROFILE=x, AWS_REGION]"),
+			"pawl.yaml:7: functions.named[0].environment[7]: must be a single value, not keys with values\n" +
+				"pawl.yaml:7: functions.named[0].environment[1]: the variable is there twice, first as number 1; keep one\n" +
+				"pawl.yaml:7: functions.named[0].environment[2]: must be NAME=value, or NAME alone for the value in Pawl's own environment\n" +
+				"pawl.yaml:7: functions.named[0].environment[3]: must be NAME=value, or NAME alone for the value in Pawl's own environment\n" +
+				"pawl.yaml:7: functions.named[0].environment[4]: holds a NUL character, which no variable can\n" +
+				"pawl.yaml:7: functions.named[0].environment[5]: must have its value here, as NAME=value: Pawl unsets variables that begin with PG, lest PostgreSQL's settings in them be minded\n" +
+				"pawl.yaml:7: functions.named[0].environment[8]: contradicts role, whose credentials the command gets; remove one of the two"},
+		{"URL without a key", named("url: https://a.example.com/b"),
+			"pawl.yaml:4: functions.named[0].key_file: is missing; give it a path, which starts at this file's folder unless it is absolute"},
+		{"URL in the clear", named("url: http://a.example.com/b\n      key_file: k"),
+			"pawl.yaml:5: functions.named[0].url: must be https:// unless it is a loopback address: requests there carry what lets a function finish a rotation"},
+		{"URL with a key in it", named("url: https://a.example.com/b?code=123\n      key_file: k"),
+			"pawl.yaml:5: functions.named[0].url: must be https://HOST/PATH, without a user name, a query or a fragment: the signature says who calls"},
+		{"URL with what a command has", named("url: https://a.example.com/b\n      key_file: k\n      role: r\n      environment: [A=1]"),
+			"pawl.yaml:7: functions.named[0].role: means nothing with url: what answers there has credentials of its own; leave it out\n" +
+				"pawl.yaml:8: functions.named[0].environment: means nothing with url; leave it out"},
+		{"function in defaults", minimal + "defaults: {function: crm}\n",
+			"pawl.yaml:2: defaults.function: unknown key here; it belongs under secrets"},
+		{"function that is none, with a near one", named("command: [a]") + "secrets: [{name: a, function: cmr}]\n",
+			`pawl.yaml:6: secrets[0].function: unknown function; did you mean "crm"?`},
+		{"function that is none", named("command: [a]") + "secrets: [{name: a, function: billing}]\n",
+			"pawl.yaml:6: secrets[0].function: unknown function; known: crm"},
+		{"function where there are none", entry("function: crm"),
+			"pawl.yaml:4: secrets[0].function: unknown function; describe it in functions.named, or give the ARN of a Lambda function"},
+		{"function of no name", entry("function:"),
+			"pawl.yaml:4: secrets[0].function: must be a name of functions.named, or the ARN of a Lambda function, " + lambdaForm},
+		{"function that is a role", entry("function: arn:aws:iam::123456789012:role/a"),
+			"pawl.yaml:4: secrets[0].function: must be a name of functions.named, or the ARN of a Lambda function, " + lambdaForm},
+		{"function that is a list", entry("function: [a]"),
+			"pawl.yaml:4: secrets[0].function: must be a single value, not a list"},
+		{"function of Pawl's own", entry("function: pawl-single-user"),
+			"pawl.yaml:4: secrets[0].function: is Pawl's own and no custom function; write strategy: single-user instead"},
+		{"function of Pawl's own by ARN", minimal + "functions: {}\nsecrets: [{name: a, function: '" + arn + "pawl-alternating-users'}]\n",
+			"pawl.yaml:3: secrets[0].function: is Pawl's own and no custom function; write strategy: alternating-users instead"},
+		{"Lambda function without functions", entry("function: " + arn + "crm:live"),
+			`pawl.yaml:4: secrets[0].function: is a Lambda function, and the file does not say that Pawl may call any; add functions: {allow: ["` + arn + `crm:live"]}`},
+		{"Lambda function that is not allowed", minimal + "functions: {allow: ['" + arn + "rotate-*']}\nsecrets: [{name: a, function: '" + arn + "crm'}]\n",
+			`pawl.yaml:3: secrets[0].function: is not among the Lambda functions that Pawl may call; add "` + arn + `crm" to functions.allow`},
+		{"Lambda function where none is allowed", minimal + "functions: {allow: []}\nsecrets: [{name: a, function: '" + arn + "crm'}]\n",
+			`pawl.yaml:3: secrets[0].function: is not among the Lambda functions that Pawl may call; add "` + arn + `crm" to functions.allow`},
+		{"function and all that Pawl does itself", named("command: [a]") + "secrets:\n  - name: a\n    function: crm\n" +
+			"    strategy: nonsense\n    superuser:\n    propagation_timeout: 0s\n    tls: {mode: x}\n    plain_password: deny\n    password: {length: 0}\n    engine: crm\n    hosts: ['?']\n    admin_host: '?'\n    check_query: a\n    adopt_clone: false\n    window: 1h\n    schedule: rate(1 hour)\n",
+			func() (text string) {
+				for i, name := range []string{"strategy", "superuser", "propagation_timeout", "tls", "plain_password", "password", "engine", "hosts", "admin_host", "check_query", "adopt_clone"} {
+					text += fmt.Sprintf("pawl.yaml:%d: secrets[0].%s: means nothing with function, which does the steps by itself; leave it out\n", 9+i, name)
+				}
+				return text + `pawl.yaml:21: secrets[0].schedule: rate "1 hour": windows would open 1h apart, must be at least 4h; leave at least 4h between windows, or lower scheduler.minimum_interval in the configuration file`
+			}()},
+		{"function with a window and no schedule", named("command: [a]") + "secrets: [{name: a, function: crm, window: 1h}]\n",
+			"pawl.yaml:6: secrets[0].window: means nothing without a schedule; add one, or leave the window out"},
+
+		// Events.
+		{"events nowhere", minimal + "events: {file: }\n",
+			"pawl.yaml:2: events.file: is missing; give it a path, which starts at this file's folder unless it is absolute"},
+		{"events in the home", minimal + "events: {file: ~/e}\n",
+			"pawl.yaml:2: events.file: ~ is not expanded; write the whole path"},
+		{"events over the database", minimal + "events: {file: ./pawl.db}\n",
+			"pawl.yaml:2: events.file: is the same file as store.sqlite.path; give the events a file of their own"},
+		{"events over the key", minimal + "events: {file: ./pawl.key}\n",
+			"pawl.yaml:2: events.file: is the same file as store.sqlite.key_file; give the events a file of their own"},
+		{"events over the file", atStore("") + "events: {file: pawl.yaml}\n",
+			"pawl.yaml:2: events.file: is the same file as this configuration file; give the events a file of their own"},
+		{"events over a certificate", minimal + "events: {file: c}\nserver: {listen: ':80', tls: {cert_file: c, key_file: k}}\n",
+			"pawl.yaml:2: events.file: is the same file as server.tls.cert_file; give the events a file of their own"},
+		{"events over a function's key", named("url: https://a/b\n      key_file: k") + "events: {file: k}\n",
+			"pawl.yaml:7: events.file: is the same file as the key_file of a function; give the events a file of their own"},
 
 		// Names and superusers.
 		{"entry without name", minimal + "secrets:\n  - engine: mysql\n",

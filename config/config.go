@@ -17,7 +17,9 @@ import (
 type Config struct {
 	Path string // absolute path of the file
 	// Account and Region are where the file's secrets are, and where commands on
-	// the store act. The server's callers act where their own credentials say.
+	// the store act. The server's callers act where their own credentials say. With
+	// AWS as the store Account is empty, since AWS knows whose credentials it gets,
+	// and Region is Store.AWS.Region.
 	Account, Region string
 	Store           Store
 	// Defaults are the rules of a secret whose entry says nothing. What only an
@@ -25,8 +27,8 @@ type Config struct {
 	// empty here.
 	Defaults   secrets.RotationRules
 	Scheduler  Scheduler
-	Server     Server
-	KMS        *KMS // nil = none
+	Server     Server // none with AWS as the store, which serves the API itself
+	KMS        *KMS   // nil = none
 	Superusers []secrets.Pairing
 	Functions  *Functions // nil = none
 	Events     Events
@@ -66,9 +68,9 @@ type Functions struct {
 	Endpoint string
 	Profile  string // of ~/.aws; "" = the environment's
 	// Allow are the ARNs of Lambda functions that may be called, in which * stands
-	// for any characters; nil = all.
+	// for any characters; nil = all, empty = none.
 	Allow []string
-	Named []Function
+	Named []Function // names unique
 }
 
 // Function is a rotation function that is no Lambda function, though it is meant

@@ -309,6 +309,22 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
+func TestTemplateAWS(t *testing.T) {
+	c := mustLoad(t, string(TemplateAWS("eu-west-3")))
+	if want := (Store{AWS: &AWS{Region: "eu-west-3", Refresh: 5 * time.Minute, RateLimits: 0.5}}); !reflect.DeepEqual(c.Store, want) || c.Region != "eu-west-3" {
+		t.Errorf("store %+v", c.Store.AWS)
+	}
+	if len(c.Secrets)+len(c.Superusers) > 0 || c.Events.File != "" {
+		t.Errorf("more than the store is in force: %+v", c)
+	}
+	// Its commented help is right, too.
+	uncommented := regexp.MustCompile(`(?m)^( *)# ?( *(- )?[a-z_]+:)`).ReplaceAllString(string(TemplateAWS("eu-west-3")), "$1$2")
+	c, err := load(t, uncommented)
+	if err != nil || len(c.Secrets) != 2 || len(c.Superusers) != 1 || !c.Store.AWS.Discover || c.Events.File == "" {
+		t.Errorf("uncommented: %v\n%s", err, uncommented)
+	}
+}
+
 // TestExample loads the example at the root of the repository, as it is and
 // with its switched-off keys in force, and asserts that it holds every key.
 func TestExample(t *testing.T) {
@@ -320,7 +336,8 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`).ReplaceAllString(string(raw), "$1$2")
-	alternative := regexp.MustCompile(`(?m)^( *)#or ([a-z_]+:)`)
+	alternative := regexp.MustCompile(`(?m)^( *)#or ( *[a-z_]+:)`)
+	ofAWS := regexp.MustCompile(`(?ms)^  #or aws:\n(    #[^\n]*\n)+`)
 	t.Chdir(t.TempDir())
 	write(t, "db-ca.pem", certificate(t))
 	write(t, "app-ca.pem", certificate(t))
@@ -328,8 +345,13 @@ func TestExample(t *testing.T) {
 	if _, err := Load("pawl.yaml"); err != nil {
 		t.Fatal(err)
 	}
+	aws := ofAWS.FindString(all)
+	write(t, "pawl.yaml", "store:\n"+regexp.MustCompile(`(?m)^ *#or `).ReplaceAllStringFunc(aws, func(or string) string { return strings.Replace(or, "#or ", "", 1) }))
+	if c, err := Load("pawl.yaml"); err != nil || c.Store.AWS == nil || c.Region != "eu-central-1" || !c.Store.AWS.Discover {
+		t.Errorf("with AWS as the store: %+v, %v", c, err)
+	}
 	others := 0
-	for line := range strings.Lines(all) {
+	for line := range strings.Lines(strings.Replace(all, aws, "", 1)) {
 		if !alternative.MatchString(line) {
 			continue
 		}

@@ -20,10 +20,11 @@ type decoder struct {
 	lines    map[string]int  // by the key's path
 	bad      map[string]bool // keys whose value could not be decoded
 	anchors  map[string]ast.Node
+	places   map[string]string // where a key belongs that is unknown where it stands
 }
 
 func newDecoder(file string) *decoder {
-	return &decoder{file: file, lines: map[string]int{}, bad: map[string]bool{}, anchors: map[string]ast.Node{}}
+	return &decoder{file: file, lines: map[string]int{}, bad: map[string]bool{}, anchors: map[string]ast.Node{}, places: places}
 }
 
 func (d *decoder) decode(root ast.Node, into any) { d.value(root, reflect.ValueOf(into).Elem(), "") }
@@ -168,7 +169,7 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, key string) {
 			near := nearest(name, names)
 			elsewhere := ""
 			if near == "" {
-				elsewhere = places[name]
+				elsewhere = d.places[name]
 			}
 			switch {
 			case near == "" && elsewhere == "" && !plainKey.MatchString(name):

@@ -44,6 +44,21 @@ server:
   insecure: "M"
   rate_limits: "M"
 aws_kms: {region: "M", endpoint: "M"}
+functions:
+  endpoint: "M"
+  profile: "M"
+  allow: ["M", 'x']
+  named:
+    - name: crm
+      command: ["M", "M"]
+      timeout: "M"
+      environment: ["M", "A=M", 'b c']
+      role: "M"
+    - name: "M"
+      url: "M"
+      key_file: "M"
+events:
+  file: "M"
 superusers:
   - secret: "M"
     for: ["M", 'x']
@@ -61,6 +76,26 @@ secrets:
     adopt_clone: "M"
     password: "M"
     tls: "M"
+  - name: c
+    function: "M"
+    strategy: "M"
+`, `"`+marker+`"`)
+
+// markedAWS is such a file with AWS as the store.
+var markedAWS = regexp.MustCompile(`"M"`).ReplaceAllString(`
+region: "M"
+store:
+  aws:
+    region: "M"
+    profile: "M"
+    endpoint: "M"
+    discover: "M"
+    refresh: "M"
+    rate_limits: "M"
+events: {file: "M"}
+secrets:
+  - name: a
+    function: "M"
 `, `"`+marker+`"`)
 
 // check parses a file and asserts what must hold for any file at all.
@@ -86,9 +121,9 @@ func check(t interface{ Fatalf(string, ...any) }, src string) {
 // TestValuesStaySecret damages a file that is full of passwords at random.
 func TestValuesStaySecret(t *testing.T) {
 	check(t, marked)
-	lines := strings.SplitAfter(marked, "\n")
+	check(t, markedAWS)
 	rapid.Check(t, func(t *rapid.T) {
-		ls := append([]string{}, lines...)
+		ls := strings.SplitAfter(rapid.SampledFrom([]string{marked, markedAWS}).Draw(t, "file"), "\n")
 		for range rapid.IntRange(1, 8).Draw(t, "damages") {
 			i := rapid.IntRange(0, len(ls)-1).Draw(t, "line")
 			at := rapid.IntRange(0, len(ls[i])).Draw(t, "byte")
@@ -119,7 +154,7 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, seed := range []string{
-		marked, string(example), string(Template()), minimal,
+		marked, markedAWS, string(example), string(Template()), string(TemplateAWS(DefaultRegion)), minimal,
 		"store: &a {sqlite: *a}\n", "secrets: &a [*a]\n", "secrets: [&a {hosts: [*a]}]\n", "a: &a *a\n",
 		"? a\n: b\n", "!!map {a: b}\n", "- - - a\n", "a: |\n  b\n", "%YAML 1.2\n---\na: b\n", "<<: {a: b}\n", "null: 1\n~: 2\n", "{\n", "&a\n", "store: {sqlite: {path: !!binary x}}\n",
 	} {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -29,21 +30,44 @@ const maxBytes = 8 << 20
 const maxNesting = 32
 
 // Load reads and validates a configuration file. Paths in it are relative to
-// its folder. One that Find found in the working directory may name a program only
-// if nobody else than the user and root can write it. Errors are Invalid; those about the file's content hold Problems,
-// all of them, one a line.
+// its folder. One that Find found in the working directory may name a program, or
+// use the caller's AWS credentials, only if nobody else than the user and root can
+// write it. Errors are Invalid; those about the file's content hold Problems, all
+// of them, one a line.
 func Load(path string) (*Config, error) {
 	src, info, err := read(path)
 	if err != nil {
 		return nil, secrets.Errorf(secrets.Invalid, "configuration file: %w", err)
 	}
 	c, err := Parse(src, path)
-	// Whoever works in somebody else's folder must not run that one's programs.
-	if err == nil && path == DefaultFile && c.Store.SQLite != nil && len(c.Store.SQLite.KeyCommand) > 0 && !trusted(info, os.Geteuid()) {
-		return nil, secrets.Errorf(secrets.Invalid, "configuration file ./%s names a program (store.sqlite.key_command), and belongs to another user or can be written by everybody", DefaultFile).
-			WithHint("if you trust it: --config ./%s; else work in another folder", DefaultFile)
+	if err == nil && path == DefaultFile && !trusted(info, os.Geteuid()) {
+		if does := c.asCaller(); does != "" {
+			return nil, secrets.Errorf(secrets.Invalid, "configuration file ./%s %s, and belongs to another user or can be written by everybody", DefaultFile, does).
+				WithHint("if you trust it: --config ./%s; else work in another folder", DefaultFile)
+		}
 	}
 	return c, err
+}
+
+// asCaller says what the file has done in the name of whoever runs Pawl; "" =
+// nothing. Whoever works in somebody else's folder must not run that one's
+// programs, nor lend him credentials: a superuser's password goes where the file
+// says.
+func (c *Config) asCaller() string {
+	const program, credentials = "names a program (%s)", "uses your AWS credentials (%s)"
+	switch {
+	case c.Store.SQLite != nil && len(c.Store.SQLite.KeyCommand) > 0:
+		return fmt.Sprintf(program, "store.sqlite.key_command")
+	case c.Functions != nil && slices.ContainsFunc(c.Functions.Named, func(f Function) bool { return len(f.Command) > 0 }):
+		return fmt.Sprintf(program, "functions.named")
+	case c.Functions != nil:
+		return fmt.Sprintf(credentials, "functions")
+	case c.Store.AWS != nil:
+		return fmt.Sprintf(credentials, "store.aws")
+	case c.KMS != nil:
+		return fmt.Sprintf(credentials, "aws_kms")
+	}
+	return ""
 }
 
 // Parse is Load for a text that is to be the file at path, which need not be

@@ -11,6 +11,7 @@ import (
 func TestWhoseProgram(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const program = "store: {sqlite: {path: p.db, key_command: [pass, show, pawl]}}\n"
+	what := "names a program (store.sqlite.key_command)"
 	write := func(text string, mode os.FileMode) {
 		t.Helper()
 		if err := os.WriteFile(DefaultFile, []byte(text), 0o600); err != nil {
@@ -23,7 +24,7 @@ func TestWhoseProgram(t *testing.T) {
 	refused := func(path string) bool {
 		t.Helper()
 		_, err := Load(path)
-		if err != nil && !(strings.Contains(err.Error(), "key_command") && strings.Contains(err.Error(), "--config ./pawl.yaml")) {
+		if err != nil && !(strings.Contains(err.Error(), what) && strings.Contains(err.Error(), "--config ./pawl.yaml")) {
 			t.Errorf("got %v", err)
 		}
 		return err != nil
@@ -40,6 +41,21 @@ func TestWhoseProgram(t *testing.T) {
 	if refused(DefaultFile) {
 		t.Error("a file without a program is refused")
 	}
+	for text, does := range map[string]string{
+		"store: {aws: {}}\n":                                        "uses your AWS credentials (store.aws)",
+		minimal + "aws_kms: {}\n":                                   "uses your AWS credentials (aws_kms)",
+		minimal + "functions: {}\n":                                 "uses your AWS credentials (functions)",
+		minimal + "functions: {named: [{name: a, command: [a]}]}\n": "names a program (functions.named)",
+	} {
+		what = does
+		if write(text, 0o646); !refused(DefaultFile) || refused("./"+DefaultFile) {
+			t.Errorf("%s: taken, or refused though it was named", does)
+		}
+		if write(text, 0o644); refused(DefaultFile) {
+			t.Errorf("%s: one's own file is refused", does)
+		}
+	}
+	what = "names a program (store.sqlite.key_command)"
 	write(program, 0o600)
 	info, err := os.Stat(DefaultFile)
 	if err != nil {

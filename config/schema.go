@@ -11,19 +11,22 @@ import (
 // keys there are. A nil pointer is a key that is not in the file.
 
 type fileYAML struct {
-	Account    *string       `yaml:"account"`
-	Region     *string       `yaml:"region"`
-	Store      *storeYAML    `yaml:"store"`
-	Defaults   rulesYAML     `yaml:"defaults"`
-	Scheduler  schedulerYAML `yaml:"scheduler"`
-	Server     serverYAML    `yaml:"server"`
-	KMS        *kmsYAML      `yaml:"aws_kms"`
-	Superusers []pairingYAML `yaml:"superusers"`
-	Secrets    []secretYAML  `yaml:"secrets"`
+	Account    *string        `yaml:"account"`
+	Region     *string        `yaml:"region"`
+	Store      *storeYAML     `yaml:"store"`
+	Defaults   rulesYAML      `yaml:"defaults"`
+	Scheduler  schedulerYAML  `yaml:"scheduler"`
+	Server     serverYAML     `yaml:"server"`
+	KMS        *kmsYAML       `yaml:"aws_kms"`
+	Superusers []pairingYAML  `yaml:"superusers"`
+	Functions  *functionsYAML `yaml:"functions"`
+	Events     eventsYAML     `yaml:"events"`
+	Secrets    []secretYAML   `yaml:"secrets"`
 }
 
 type storeYAML struct {
 	SQLite *sqliteYAML `yaml:"sqlite"`
+	AWS    *awsYAML    `yaml:"aws"`
 }
 
 type sqliteYAML struct {
@@ -32,6 +35,15 @@ type sqliteYAML struct {
 	KeyEnv        *string  `yaml:"key_env"`
 	KeyCredential *string  `yaml:"key_credential"`
 	KeyCommand    []string `yaml:"key_command"`
+}
+
+type awsYAML struct {
+	Region     *string  `yaml:"region"`
+	Profile    *string  `yaml:"profile"`
+	Endpoint   *string  `yaml:"endpoint"`
+	Discover   *bool    `yaml:"discover"`
+	Refresh    *span    `yaml:"refresh"`
+	RateLimits *float64 `yaml:"rate_limits"`
 }
 
 type schedulerYAML struct {
@@ -66,6 +78,27 @@ type pairingYAML struct {
 	Hosts  []string `yaml:"hosts"`
 }
 
+type functionsYAML struct {
+	Endpoint *string        `yaml:"endpoint"`
+	Profile  *string        `yaml:"profile"`
+	Allow    []string       `yaml:"allow"`
+	Named    []functionYAML `yaml:"named"`
+}
+
+type functionYAML struct {
+	Name        *string  `yaml:"name"`
+	Command     []string `yaml:"command"`
+	URL         *string  `yaml:"url"`
+	KeyFile     *string  `yaml:"key_file"`
+	Timeout     *span    `yaml:"timeout"`
+	Environment []string `yaml:"environment"`
+	Role        *string  `yaml:"role"`
+}
+
+type eventsYAML struct {
+	File *string `yaml:"file"`
+}
+
 // rulesYAML are the rules that defaults may give for every secret.
 type rulesYAML struct {
 	Strategy           *string      `yaml:"strategy"`
@@ -95,7 +128,13 @@ type passwordYAML struct {
 }
 
 type secretYAML struct {
-	Name *string `yaml:"name"`
+	Name     *string `yaml:"name"`
+	Function *string `yaml:"function"`
+	entryYAML
+}
+
+// entryYAML are the rules of one entry.
+type entryYAML struct {
 	rulesYAML
 	Engine     *string  `yaml:"engine"`
 	Hosts      []string `yaml:"hosts"`

@@ -88,19 +88,32 @@ func (c *checker) kms(k *kmsYAML) *KMS {
 		return nil
 	}
 	out := &KMS{Region: value(k.Region), Endpoint: value(k.Endpoint)}
-	if out.Region != "" && (!regionName.MatchString(out.Region) || len(out.Region) > maxRegion) {
-		c.add("aws_kms.region", "must be the name of a region, such as %s", DefaultRegion)
+	if out.Region != "" {
+		c.regionName("aws_kms.region", out.Region)
 	}
-	if out.Endpoint == "" {
-		return out
-	}
-	u, err := url.Parse(out.Endpoint)
-	switch {
-	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil ||
-		u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-		c.add("aws_kms.endpoint", "must be the address of a server, such as https://kms.us-east-1.amazonaws.com")
-	case u.Scheme == "http" && !engines.Loopback(u.Hostname()):
-		c.add("aws_kms.endpoint", "must be https:// unless it is a loopback address: data keys go there and come back in the clear")
-	}
+	c.endpoint("aws_kms.endpoint", out.Endpoint, "kms", "data keys go there and come back in the clear")
 	return out
+}
+
+// endpoint checks the address of an AWS service, or of a server that speaks like
+// it; "" is fine. why is what would happen without TLS.
+func (c *checker) endpoint(key, address, service, why string) {
+	if address == "" {
+		return
+	}
+	u, ok := webAddress(address)
+	switch {
+	case !ok || u.Path != "" && u.Path != "/":
+		c.add(key, "must be the address of a server, such as https://%s.us-east-1.amazonaws.com", service)
+	case u.Scheme == "http" && !engines.Loopback(u.Hostname()):
+		c.add(key, "must be https:// unless it is a loopback address: %s", why)
+	}
+}
+
+// webAddress reads http(s)://HOST[:PORT][/PATH]. Anything else in an address may
+// be a secret, which does not belong into the file.
+func webAddress(address string) (u *url.URL, ok bool) {
+	u, err := url.Parse(address)
+	return u, err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" &&
+		u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == ""
 }

@@ -10,8 +10,15 @@ func (c *checker) store(s *storeYAML) Store {
 	case s == nil:
 		c.add("store", "is missing: Pawl does not know where the secrets are; write the file with pawl init, or add store: {sqlite: {path: pawl.db, key_file: pawl.key}}")
 		return Store{}
+	case s.SQLite != nil && s.AWS != nil:
+		c.add("store.aws", "and sqlite are both there; secrets have one store, keep one of them")
+	case s.AWS != nil:
+		return Store{AWS: c.aws(*s.AWS)}
+	case s.SQLite == nil && c.lines["store.aws"] != 0:
+		c.add("store.aws", "has no value; write aws: {} for the region and credentials of the environment")
+		return Store{}
 	case s.SQLite == nil:
-		c.add("store.sqlite", "is missing; add sqlite: {path: pawl.db, key_file: pawl.key}")
+		c.add("store", "names no store; add sqlite: {path: pawl.db, key_file: pawl.key}, or aws: {region: %s}", DefaultRegion)
 		return Store{}
 	}
 	q := &SQLite{
@@ -66,7 +73,7 @@ func (c *checker) masterKey(s sqliteYAML) MasterKey {
 		}
 		return MasterKey{KeyCredential: *s.KeyCredential}
 	case s.KeyCommand != nil:
-		return MasterKey{KeyCommand: c.command(at+"key_command", s.KeyCommand)}
+		return MasterKey{KeyCommand: c.command(at+"key_command", s.KeyCommand, "[pass, show, pawl]")}
 	}
 	return MasterKey{KeyFile: c.path(at+"key_file", s.KeyFile)}
 }
@@ -74,11 +81,11 @@ func (c *checker) masterKey(s sqliteYAML) MasterKey {
 // command checks a program and its arguments. There is no shell: a program that
 // is a path starts, like every path, at the file's folder; a bare name is looked
 // for in $PATH.
-func (c *checker) command(key string, words []string) []string {
+func (c *checker) command(key string, words []string, example string) []string {
 	switch {
 	case len(words) == 0 || words[0] == "":
 		if !c.unusable(key + "[0]") {
-			c.add(key, "is empty; list the program and its arguments, such as [pass, show, pawl]")
+			c.add(key, "is empty; list the program and its arguments, such as %s", example)
 		}
 		return nil
 	case home(words[0]):
@@ -86,7 +93,7 @@ func (c *checker) command(key string, words []string) []string {
 	case strings.Contains(words[0], "/"):
 		words[0] = absolute(c.dir, words[0])
 	case strings.ContainsAny(words[0], " \t\n"):
-		c.add(key+"[0]", "no shell reads it; make each word an item of the list, such as [pass, show, pawl]")
+		c.add(key+"[0]", "no shell reads it; make each word an item of the list, such as %s", example)
 	}
 	return words
 }

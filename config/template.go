@@ -33,6 +33,12 @@ func listener(listen string) string {
 `
 }
 
+// TemplateAWS is the configuration file that pawl init --aws writes: the secrets
+// stay in AWS Secrets Manager in a region. Nothing but store: is in force.
+func TemplateAWS(region string) []byte {
+	return []byte(strings.Replace(templateAWS, "REGION", region, 1))
+}
+
 func commented(block string) string {
 	lines := strings.SplitAfter(strings.TrimSuffix(block, "\n"), "\n")
 	return "# " + strings.Join(lines, "# ") + "\n"
@@ -68,4 +74,41 @@ store:
 
 # The API's listener, which is read at the start only. On loopback it can do
 # without tls; pawl init --tls makes a certificate.
+`
+
+const templateAWS = `# Pawl's configuration. Every key: docs/configuration.md and config.example.yaml.
+# The secrets stay in AWS Secrets Manager, and Pawl rotates them from here. A
+# running daemon reads the file again on SIGHUP.
+
+store:
+  aws:
+    region: REGION
+    # profile: rotator # of ~/.aws; without it the environment's credentials
+    # discover: true # rotate, too, what has the tag pawl:strategy or pawl:schedule
+
+# What rotates, and when, by the secrets' names. A secret that AWS itself rotates
+# is left alone: aws secretsmanager cancel-rotate-secret --secret-id NAME
+#
+# secrets:
+#   - name: prod/app/db
+#     schedule: rate(30 days) # or cron(0 2 ? * SUN *), in UTC; none = on demand only
+#     window: 3h
+#   - name: prod/shop/db
+#     strategy: alternating-users # two users in turn: no login ever fails
+#     superuser: prod/root
+
+# Which superusers a secret may choose, by its tag pawl:superuser or the masterarn
+# in its value.
+#
+# superusers:
+#   - secret: prod/root
+#     for: ["prod/*"]
+
+# scheduler:
+#   minimum_interval: 4h # lower it to rotate more often
+
+# What becomes of rotations, one line of JSON each, as in CloudTrail.
+#
+# events:
+#   file: pawl-events.jsonl
 `

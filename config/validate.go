@@ -29,7 +29,9 @@ const (
 // its decoder, which knows the lines.
 type checker struct {
 	*decoder
-	dir       string // the file's folder
+	dir       string // where relative paths start
+	dirName   string // what errors call it
+	variable  bool   // what is checked is no file but a variable
 	minimum   time.Duration
 	schedules map[string]parsedSchedule
 	caFiles   map[string]error
@@ -44,15 +46,19 @@ type parsedSchedule struct {
 // only if the decoder holds no problem afterwards.
 func validate(f fileYAML, d *decoder, abs string) *Config {
 	c := &checker{
-		decoder: d, dir: filepath.Dir(abs),
+		decoder: d, dir: filepath.Dir(abs), dirName: "this file's folder",
 		schedules: map[string]parsedSchedule{}, caFiles: map[string]error{},
 	}
-	out := &Config{Path: abs, Account: either(f.Account, nil, DefaultAccount), Region: either(f.Region, nil, DefaultRegion)}
-	c.place(out.Account, out.Region)
-	out.Store = c.store(f.Store)
-	out.Scheduler = c.scheduler(f.Scheduler)
-	out.Server = c.server(f.Server)
-	out.KMS = c.kms(f.KMS)
+	out := &Config{Path: abs, Store: c.store(f.Store), Scheduler: c.scheduler(f.Scheduler)}
+	if out.Store.AWS != nil {
+		c.withAWS(f, out)
+	} else {
+		out.Account, out.Region = c.place(f)
+		out.Server = c.server(f.Server)
+		out.KMS = c.kms(f.KMS)
+		out.Functions = c.functions(f.Functions)
+	}
+	out.Events = c.events(f.Events, out)
 	for i, p := range f.Superusers {
 		out.Superusers = append(out.Superusers, c.pairing(fmt.Sprintf("superusers[%d]", i), p))
 	}
@@ -66,7 +72,7 @@ func validate(f fileYAML, d *decoder, abs string) *Config {
 	for i, s := range f.Secrets {
 		key := fmt.Sprintf("secrets[%d]", i)
 		line := c.lines[key]
-		c.secret(key, s)
+		c.name(key+".name", s.Name)
 		name := value(s.Name)
 		if first := lines[name]; first != 0 {
 			c.add(key+".name", "the name %q is there twice, first on line %d; keep one entry", name, first)
@@ -74,9 +80,15 @@ func validate(f fileYAML, d *decoder, abs string) *Config {
 			lines[name] = c.lines[key+".name"]
 		}
 		rules := s.rules(f.Defaults, c.dir)
-		c.window(key, s.rulesYAML, rules)
-		c.password(key+".password", s.Password, rules.Password)
-		c.superuser(key, s, rules, out.Superusers)
+		if s.Function != nil || c.unusable(key+".function") {
+			rules = c.byFunction(key, s, rules, out)
+			c.window(key, s.rulesYAML, rules)
+		} else {
+			c.entry(key, s.entryYAML)
+			c.window(key, s.rulesYAML, rules)
+			c.password(key+".password", s.Password, rules.Password)
+			c.superuser(key, s, rules, out.Superusers)
+		}
 		out.Secrets = append(out.Secrets, Secret{Name: name, File: filepath.Base(abs), Line: line, Rules: rules})
 	}
 	return out
@@ -88,12 +100,18 @@ var (
 )
 
 // place checks the account and region. Both end up in every ARN.
-func (c *checker) place(account, region string) {
+func (c *checker) place(f fileYAML) (account, region string) {
+	account, region = either(f.Account, nil, DefaultAccount), either(f.Region, nil, DefaultRegion)
 	if !accountNumber.MatchString(account) {
 		c.add("account", "must be the 12 digits of an account, such as %s", DefaultAccount)
 	}
+	c.regionName("region", region)
+	return account, region
+}
+
+func (c *checker) regionName(key, region string) {
 	if !regionName.MatchString(region) || len(region) > maxRegion {
-		c.add("region", "must be the name of a region, such as %s", DefaultRegion)
+		c.add(key, "must be the name of a region, such as %s", DefaultRegion)
 	}
 }
 
@@ -193,36 +211,45 @@ func (c *checker) host(key, host string) {
 	}
 }
 
-// secret checks what an entry itself says.
-func (c *checker) secret(key string, s secretYAML) {
-	if s.Name == nil {
-		c.add(key+".name", "is missing; every entry names its secret")
-	} else if secrets.ValidateName(*s.Name) != nil {
-		c.add(key+".name", "must have 1 to %d letters, digits or any of -/_+=.@!", secrets.MaxNameLength)
+// name checks the name of an entry's secret.
+func (c *checker) name(key string, name *string) {
+	if name == nil {
+		c.add(key, "is missing; every entry names its secret")
+	} else if secrets.ValidateName(*name) != nil {
+		c.add(key, "must have 1 to %d letters, digits or any of -/_+=.@!", secrets.MaxNameLength)
 	}
-	c.rules(key, s.rulesYAML)
-	c.hosts(key+".hosts", s.Hosts)
-	if s.AdminHost != nil {
-		c.host(key+".admin_host", *s.AdminHost)
+}
+
+// entry checks, each by itself, the rules that an entry gives.
+func (c *checker) entry(key string, e entryYAML) {
+	c.rules(key, e.rulesYAML)
+	c.hosts(child(key, "hosts"), e.Hosts)
+	if e.AdminHost != nil {
+		c.host(child(key, "admin_host"), *e.AdminHost)
 	}
 }
 
 // rules checks, each by itself, the keys that entries and defaults share.
 func (c *checker) rules(key string, r rulesYAML) {
 	if r.Strategy != nil {
-		c.oneOf(key+".strategy", *r.Strategy, secrets.SingleUser, secrets.AlternatingUsers)
+		c.oneOf(child(key, "strategy"), *r.Strategy, secrets.SingleUser, secrets.AlternatingUsers)
 	}
-	c.id(key+".superuser", r.Superuser)
+	c.id(child(key, "superuser"), r.Superuser)
+	c.when(key, r)
+	if t := time.Duration(either(r.PropagationTimeout, nil, span(time.Second))); t <= 0 || t > maxPropagation {
+		c.add(child(key, "propagation_timeout"), "must be more than 0s and at most 1h")
+	}
+	c.tls(child(key, "tls"), r.TLS)
+}
+
+// when checks, each by itself, the keys that say when a secret rotates.
+func (c *checker) when(key string, r rulesYAML) {
 	if _, err := c.schedule(value(r.Schedule)); err != nil {
-		c.add(key+".schedule", "%s", explain(err))
+		c.add(child(key, "schedule"), "%s", c.explain(err))
 	}
 	if _, err := secrets.ParseWindow(value(r.Window), c.minimum); err != nil {
-		c.add(key+".window", "%s", explain(err))
+		c.add(child(key, "window"), "%s", c.explain(err))
 	}
-	if t := time.Duration(either(r.PropagationTimeout, nil, span(time.Second))); t <= 0 || t > maxPropagation {
-		c.add(key+".propagation_timeout", "must be more than 0s and at most 1h")
-	}
-	c.tls(key+".tls", r.TLS)
 }
 
 // onlySchedule matches what may be a schedule and is no password.
@@ -246,9 +273,12 @@ func (c *checker) schedule(expression string) (secrets.Schedule, error) {
 }
 
 // explain returns an error of schedules or windows without its beginning, which
-// quotes the whole value.
-func explain(err error) string {
+// quotes the whole value, and where there is no file without what it says of one.
+func (c *checker) explain(err error) string {
 	text := err.Error()
+	if c.variable {
+		text = strings.TrimSuffix(text, ", or lower scheduler.minimum_interval in the configuration file")
+	}
 	if strings.HasPrefix(text, `schedule "`) || strings.HasPrefix(text, `window "`) {
 		_, text, _ = strings.Cut(text, `": `)
 	}
@@ -258,11 +288,11 @@ func explain(err error) string {
 // window checks that the windows of the effective rules fit their schedule, if
 // the part of the file at key gave either of the two.
 func (c *checker) window(key string, own rulesYAML, effective secrets.RotationRules) {
-	at := key + ".window"
+	at := child(key, "window")
 	switch {
 	case own.Window != nil:
 	case own.Schedule != nil:
-		at = key + ".schedule"
+		at = child(key, "schedule")
 	default:
 		return
 	}
@@ -272,11 +302,11 @@ func (c *checker) window(key string, own rulesYAML, effective secrets.RotationRu
 		return // reported where it stands
 	}
 	switch {
-	case schedule.IsZero() && value(own.Window) != "" && key != "defaults" && !c.unusable(key+".schedule"):
+	case schedule.IsZero() && value(own.Window) != "" && key != "defaults" && !c.variable && !c.unusable(key+".schedule"):
 		c.add(at, "means nothing without a schedule; add one, or leave the window out")
 	default:
 		if err := schedule.CheckWindow(length); err != nil {
-			c.add(at, "%s", explain(err))
+			c.add(at, "%s", c.explain(err))
 		}
 	}
 }
@@ -304,7 +334,7 @@ func (c *checker) tls(key string, t tlsYAML) {
 		c.caFiles[path] = err
 	}
 	if err != nil {
-		c.add(key+".ca_file", "can't be used: %v; a relative path starts at this file's folder", err)
+		c.add(key+".ca_file", "can't be used: %v; a relative path starts at %s", err, c.dirName)
 	}
 }
 

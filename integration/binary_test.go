@@ -63,6 +63,7 @@ var build = sync.OnceValues(func() (string, error) {
 type site struct {
 	*pawl
 	dir, bin string
+	env      []string // NAME=value, besides a path
 }
 
 // newSite makes a site whose configuration ends with these lines.
@@ -105,7 +106,7 @@ func (s *site) configure(lines string) {
 func (s *site) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(s.bin, args...)
 	cmd.Dir = s.dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, s.env...)
 	return cmd
 }
 

@@ -60,14 +60,14 @@ func exports(out string) map[string]string {
 }
 
 // newGuarded starts one without rate limits, whose configuration ends with these
-// lines. It must end well with the test.
-func newGuarded(t testing.TB, lines string) *guarded {
+// lines and whose environment has these variables. It must end well with the test.
+func newGuarded(t testing.TB, lines string, env ...string) *guarded {
 	t.Helper()
 	bin, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guarded{site: &site{pawl: &pawl{t: t}, dir: t.TempDir(), bin: bin}}
+	g := &guarded{site: &site{pawl: &pawl{t: t}, dir: t.TempDir(), bin: bin, env: env}}
 	made := exports(g.do("init", "--tls", "--dir", g.dir))
 	g.admin = aws.Credentials{AccessKeyID: made["AWS_ACCESS_KEY_ID"], SecretAccessKey: made["AWS_SECRET_ACCESS_KEY"]}
 	file := strings.Replace(string(config.TemplateTLS(config.DefaultListen)), "\nserver:\n", "\nserver:\n  rate_limits: 0\n", 1)

@@ -10,36 +10,53 @@ import (
 	"github.com/pawlhq/pawl/strategies"
 )
 
-// finishPending promotes the pending version and does the follow-ups.
+// finishPending promotes the pending version and does the follow-ups. AWSPENDING
+// is taken off, unless whoever drives the steps does that.
 func (w *run) finishPending(ctx context.Context, j *strategies.Job) error {
 	return w.do(ctx, FinishSecret, j, func(ctx context.Context) error {
 		f, followUps := w.steps.(Finisher)
-		if err := w.v.Promote(ctx, j.VersionID, followUps); err != nil || !followUps {
-			return err
+		keep := followUps || w.driven
+		err := w.promote(ctx, j, keep)
+		if errors.Is(err, ErrGivenUp) {
+			err = w.stand(ctx, j, keep)
 		}
-		if err := f.Finish(ctx, j); err != nil {
+		if err != nil || !followUps {
+			return w.outrun(j.VersionID, err)
+		}
+		if err := f.Finish(ctx, j); err != nil || w.driven {
 			return err
 		}
 		return w.v.MoveLabel(ctx, secrets.Pending, "")
 	})
 }
 
-// finish does the follow-ups of a version that was promoted before an
-// interruption.
+// finish does what is left of a version that is AWSCURRENT and still has
+// AWSPENDING.
 func (w *run) finish(ctx context.Context, vs secrets.Versions, id string) error {
 	j, err := w.job(ctx, vs, id)
 	if err != nil {
 		return err
 	}
 	return w.do(ctx, FinishSecret, j, func(ctx context.Context) error {
+		// Only a value of Pawl's own: any other came from whoever may write the
+		// secret.
+		if v, _ := vs.Find(id); v.Has(secrets.Intent) {
+			if err := w.accepted(ctx, j); err != nil {
+				return err
+			}
+		}
 		if f, ok := w.steps.(Finisher); ok {
 			if err := f.Finish(ctx, j); err != nil {
 				return err
 			}
 		}
 		// Somebody else may have moved AWSCURRENT here (a person, AWS's own
-		// function): then nothing has recorded the rotation yet.
-		return w.v.Promote(ctx, id, false)
+		// function): then nothing has recorded the rotation yet. Where AWSPENDING is
+		// gone, another rotator has come as far as this.
+		if err := w.v.Promote(ctx, id, false); !errors.Is(err, ErrGivenUp) {
+			return w.outrun(j.VersionID, err)
+		}
+		return nil
 	})
 }
 
@@ -63,6 +80,8 @@ func (w *run) failedTest(ctx context.Context, j *strategies.Job, cause error) er
 	switch {
 	case err == nil:
 		return cause
+	case secrets.KindOf(err) == secrets.Conflict:
+		return errors.Join(err, cause) // the labels have gone on: it is not ours any more
 	case lag != nil || secrets.Policy(err):
 		w.note("warning: the old password can't be put back (" + err.Error() + "); promoting the new one, which the server holds")
 		// The label went with the abandoning; promotion wants it.
@@ -79,25 +98,54 @@ func (w *run) failedTest(ctx context.Context, j *strategies.Job, cause error) er
 // the server accepts AWSCURRENT. Stopped anywhere, it is gone on with by settle.
 func (w *run) abandon(ctx context.Context, j *strategies.Job) error {
 	if err := w.v.MoveLabel(ctx, secrets.Pending, ""); err != nil {
+		return w.outrun(j.VersionID, err)
+	}
+	if err := w.restore(ctx, j); err != nil {
 		return err
 	}
-	return w.restore(ctx, j)
+	w.gaveUp(j.VersionID, "the new value is given up; the server accepts AWSCURRENT")
+	return nil
 }
 
-// restore puts AWSCURRENT's password back and moves the intent there.
+// restore puts AWSCURRENT's password back and moves the intent there. Errors:
+// Conflict when AWSCURRENT has become another version meanwhile.
 func (w *run) restore(ctx context.Context, j *strategies.Job) error {
 	step := w.step
 	defer func() { w.step = step }()
 	rctx, cancel := clockwork.WithTimeout(ctx, w.r.Clock, w.r.limit())
 	defer cancel()
-	if err := w.steps.Restore(rctx, j); err != nil {
-		return err
+	failed := w.steps.Restore(rctx, j)
+	for {
+		// Also after a failure: who knows whether the server has heard.
+		vs, err := w.v.Versions(ctx)
+		if err != nil {
+			return errors.Join(failed, err)
+		}
+		current, pending := vs.IDWith(secrets.Current), vs.IDWith(secrets.Pending)
+		intent, _ := vs.With(secrets.Intent)
+		switch {
+		case current == j.VersionID && w.current != j.VersionID && (pending == "" || pending == j.VersionID):
+			err := w.stand(rctx, j, w.driven)
+			if err == nil {
+				err = secrets.Errorf(secrets.Conflict, "another rotator promoted version %s while it was given up here", j.VersionID).
+					WithHint("see who else rotates this secret: pawl secret versions %s", w.name)
+			}
+			return w.outrun(j.VersionID, err)
+		case failed != nil:
+			return failed
+		case current != w.current:
+			err = secrets.Errorf(secrets.Conflict, "AWSCURRENT was moved while the password before was put back")
+		case intent.ID == j.VersionID:
+			err = w.v.MoveLabel(ctx, secrets.Intent, current)
+			if err == nil && w.unfenced {
+				continue // this took a label that a promotion in between relies on
+			}
+		case intent.Has(secrets.Pending):
+			// That one's password may have been set before this one was put back.
+			err = secrets.Errorf(secrets.Conflict, "another rotation began while the password before was put back")
+		}
+		return w.outrun(w.current, err)
 	}
-	vs, err := w.v.Versions(ctx)
-	if err != nil {
-		return err
-	}
-	return w.v.MoveLabel(ctx, secrets.Intent, vs.IDWith(secrets.Current))
 }
 
 // settle ends an abandoned value that may have reached the server.
@@ -110,7 +158,13 @@ func (w *run) settle(ctx context.Context, vs secrets.Versions, id string) error 
 	}
 	j.Resumed = true
 	err = w.restore(ctx, j)
-	if secrets.Policy(err) {
+	switch v, _ := vs.Find(id); {
+	case err == nil && v.Has(secrets.Intent):
+		w.gaveUp(id, "the server accepts AWSCURRENT; the abandoned value is done with")
+	case secrets.Policy(err) && w.driven:
+		return secrets.Prefixed(err, "the server holds the abandoned version %s and does not take AWSCURRENT's password", id).
+			WithHint("make that one AWSCURRENT: aws secretsmanager update-secret-version-stage --secret-id %s --version-stage AWSCURRENT --move-to-version-id %s --remove-from-version-id %s", w.name, id, w.current)
+	case secrets.Policy(err):
 		// There is no way back, so there is only the way forward.
 		w.note("warning: the server does not take AWSCURRENT's password (" + err.Error() + "); going on with the abandoned one")
 		return w.v.MoveLabel(ctx, secrets.Pending, id)

@@ -7,7 +7,6 @@ package rotator
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -64,7 +63,14 @@ type Event struct {
 	Version string        `json:"version,omitempty"` // the pending version, where it exists
 	Took    time.Duration `json:"took,omitempty"`
 	Note    string        `json:"note,omitempty"`
+	// Abandoned is the version that will not become AWSCURRENT any more, once that
+	// is settled; such an event has a Note.
+	Abandoned string `json:"abandoned,omitempty"`
 }
+
+// maxTurns is how often one run reads the labels and acts. More than a few turns
+// means that somebody else moves them.
+const maxTurns = 8
 
 // maxFresh is how many values are tried when the server's password rules refuse
 // one.
@@ -122,7 +128,8 @@ type Result struct {
 // Run takes the secret as far as it can: it settles and finishes what the
 // labels say is under way, or makes one new rotation. There is no waiting
 // between attempts in here: a caller who gets a Transient or Unknown error
-// releases the claim, waits, and runs again.
+// releases the claim, waits, and runs again. Under rules whose strategy is
+// secrets.Function the new rotation is the function's.
 //
 // ctx may stop it until Set begins; from then on it goes to its end, each step
 // bounded by its time-out, because stopping in between helps nobody.
@@ -130,11 +137,16 @@ type Result struct {
 // Errors carry the secret, the step and the server. After Invalid and Denied of
 // a run that started at rest the secret and the server are as they were.
 func (r *Rotator) Run(ctx context.Context, v Vault, rules secrets.RotationRules, o Options) (Result, error) {
-	w := &run{r: r, v: v, o: o, name: v.ARN().Name, steps: r.Steps(rules), began: r.Clock.Now()}
+	w := r.begin(v, rules, o)
 	defer w.steps.Close()
 	res, err := w.loop(ctx)
 	res.Took = r.Clock.Since(w.began)
 	return res, secrets.At(err, w.name, w.step, "")
+}
+
+func (r *Rotator) begin(v Vault, rules secrets.RotationRules, o Options) *run {
+	_, unfenced := v.(Unfenced)
+	return &run{r: r, v: v, o: o, rules: rules, unfenced: unfenced, name: v.ARN().Name, steps: r.Steps(rules), began: r.Clock.Now()}
 }
 
 // limit is how long one step may take.
@@ -145,23 +157,29 @@ func (r *Rotator) limit() time.Duration {
 	return r.StepTimeout
 }
 
-// run is one Run.
+// run is one Run, or one Step.
 type run struct {
-	r     *Rotator
-	v     Vault
-	o     Options
-	name  string
-	steps Steps
-	step  string // the one under way, for errors
-	began time.Time
-	fresh int // values refused by the server's rules so far
+	r        *Rotator
+	v        Vault
+	o        Options
+	rules    secrets.RotationRules
+	unfenced bool // nothing keeps other rotators out
+	driven   bool // somebody else calls the steps, and takes AWSPENDING off
+	name     string
+	steps    Steps
+	step     string // the one under way, for errors
+	began    time.Time
+	fresh    int    // values refused by the server's rules so far
+	current  string // AWSCURRENT's id as the job at hand has it
+
+	doubt string // see outrun
+	cause error  // the Conflict that brought the doubt
 }
 
 func (w *run) loop(ctx context.Context) (Result, error) {
 	settled := false
-	// Each turn acts once and reads the labels again. More than a few turns
-	// means that somebody else moves them.
-	for range 8 {
+	// Each turn acts once and reads the labels again.
+	for range maxTurns {
 		if err := ctx.Err(); err != nil {
 			return Result{}, secrets.Errorf(secrets.Transient, "stopped before the next step: %w", context.Cause(ctx))
 		}
@@ -170,74 +188,65 @@ func (w *run) loop(ctx context.Context) (Result, error) {
 			return Result{}, err
 		}
 		if vs.IDWith(secrets.Current) == "" {
-			return Result{}, secrets.Errorf(secrets.Invalid, "the secret has no value yet").
-				WithHint("store one: pawl secret put %s --value-file -", w.name)
+			return Result{}, w.noValue()
 		}
 		act, id := decide(vs)
+		if w.foreigns(vs, act, id) {
+			return w.foreign(ctx, vs, act, id, settled)
+		}
 		if w.o.DryRun {
 			return w.dryRun(ctx, vs, act, id)
 		}
+		if act == rest && w.doubt != "" {
+			act, id = settle, w.doubt
+		}
+		var (
+			res   Result
+			again bool
+		)
 		switch act {
 		case settle:
-			if err := w.settle(ctx, vs, id); err != nil {
-				return Result{}, err
+			if err = w.settle(ctx, vs, id); err == nil {
+				settled, again, w.doubt = true, true, ""
 			}
-			settled = true
 		case takeOver:
-			if err := w.takeOver(ctx, vs, id); err != nil {
-				return Result{}, err
+			var j *strategies.Job
+			if j, err = w.job(ctx, vs, id); err == nil {
+				again, err = true, w.takeOver(ctx, j)
 			}
 		case finish:
-			return Result{Outcome: Resumed, Version: id}, w.finish(ctx, vs, id)
+			res, err = Result{Outcome: Resumed, Version: id}, w.finish(ctx, vs, id)
 		case resume:
-			return w.resume(ctx, vs, id)
+			res, err = w.resume(ctx, vs, id)
 		case rest, create:
-			if act == rest && w.o.ResumeOnly {
-				if settled {
-					return Result{Outcome: Settled}, nil
-				}
-				return Result{Outcome: AtRest}, nil
+			switch {
+			case w.cause != nil: // the doubt it brought is settled
+				return Result{}, w.cause
+			case act == rest && w.o.ResumeOnly:
+				return idle(settled), nil
 			}
-			res, again, err := w.rotate(ctx, vs, id)
-			if !again {
-				return res, err
-			}
+			res, again, err = w.rotate(ctx, vs, id)
+		}
+		overtaken := w.doubt != "" && err != nil && secrets.KindOf(err) == secrets.Conflict
+		if !overtaken && (err != nil || !again) {
+			return res, err
 		}
 	}
 	return Result{}, secrets.Errorf(secrets.Conflict, "the staging labels keep changing underneath").
 		WithHint("see who else rotates this secret: pawl secret versions %s", w.name)
 }
 
-// job reads the values a strategy needs.
-func (w *run) job(ctx context.Context, vs secrets.Versions, pending string) (*strategies.Job, error) {
-	j := &strategies.Job{ARN: w.v.ARN(), VersionID: pending, Report: w.note}
-	for _, want := range []struct {
-		id   string
-		into *secrets.Value
-	}{{vs.IDWith(secrets.Current), &j.Current}, {pending, &j.Pending}, {vs.IDWith(secrets.Previous), &j.Previous}} {
-		if want.id == "" {
-			continue
-		}
-		var err error
-		if *want.into, err = w.v.Value(ctx, want.id); err != nil {
-			return nil, err
-		}
+// idle is the end of a run that had nothing to begin.
+func idle(settled bool) Result {
+	if settled {
+		return Result{Outcome: Settled}
 	}
-	j.History = func(ctx context.Context) ([]secrets.Value, error) {
-		var out []secrets.Value
-		for _, v := range slices.Backward(vs) {
-			if v.ID == j.VersionID || v.Empty {
-				continue
-			}
-			val, err := w.v.Value(ctx, v.ID)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, val)
-		}
-		return out, nil
-	}
-	return j, nil
+	return Result{Outcome: AtRest}
+}
+
+func (w *run) noValue() error {
+	return secrets.Errorf(secrets.Invalid, "the secret has no value yet").
+		WithHint("store one: pawl secret put %s --value-file -", w.name)
 }
 
 // rotate makes a new value and takes it to the end. again says that the server
@@ -247,24 +256,7 @@ func (w *run) rotate(ctx context.Context, vs secrets.Versions, id string) (res R
 	if err != nil {
 		return Result{}, false, err
 	}
-	if err := w.do(ctx, CreateSecret, j, func(ctx context.Context) error {
-		if err := w.steps.Check(ctx, j); err != nil {
-			return err
-		}
-		made, err := w.steps.Create(ctx, j)
-		if err != nil {
-			return err
-		}
-		if j.VersionID, err = w.v.PutPending(ctx, id, made); err != nil {
-			return err
-		}
-		// Where another rotator was faster its value counts, if it is for the
-		// same user.
-		if j.Pending, err = w.v.Value(ctx, j.VersionID); err == nil && !j.Pending.Equal(made) {
-			_, err = w.steps.Adapt(j)
-		}
-		return err
-	}); err != nil {
+	if err := w.do(ctx, CreateSecret, j, func(ctx context.Context) error { return w.create(ctx, j, id) }); err != nil {
 		return Result{}, false, err
 	}
 	res, err = w.roll(ctx, j, Rotated)
@@ -296,34 +288,6 @@ func (w *run) refused(ctx context.Context, j *strategies.Job, res Result, cause 
 	}
 	return res, false, secrets.Prefixed(cause, "%d generated passwords in a row", w.fresh).
 		WithHint("adapt password: in the configuration to the server's rules")
-}
-
-// takeOver makes a pending value that another tool left Pawl's own. PAWLINTENT
-// says of a value that whoever made it knew a password of its user: that is what
-// lets a superuser put the user's password back later. Here nobody has proved it
-// yet, and whoever may write the secret could have named any user.
-func (w *run) takeOver(ctx context.Context, vs secrets.Versions, id string) error {
-	j, err := w.job(ctx, vs, id)
-	if err != nil {
-		return err
-	}
-	return w.do(ctx, CreateSecret, j, func(ctx context.Context) error {
-		w.note("taking over a pending version that another tool left")
-		if _, err := w.steps.Adapt(j); err != nil {
-			return err
-		}
-		err := w.steps.Check(ctx, j)
-		w.steps.Close() // what it opened is for the rules' user, not for the value's
-		if secrets.KindOf(err) == secrets.Denied && err != nil {
-			if ok, perr := w.steps.Probe(ctx, j); perr == nil && ok {
-				err = nil // the other tool had come as far as the server
-			}
-		}
-		if err != nil {
-			return err
-		}
-		return w.v.MoveLabel(ctx, secrets.Intent, id)
-	})
 }
 
 // resume finishes a rotation whose value may have reached the server.
@@ -367,7 +331,7 @@ func (w *run) roll(ctx context.Context, j *strategies.Job, as Outcome) (Result, 
 	}
 	ctx = context.WithoutCancel(ctx)
 	before := w.r.Clock.Now()
-	if err := w.do(ctx, SetSecret, j, func(ctx context.Context) error { return w.steps.Set(ctx, j) }); err != nil {
+	if err := w.do(ctx, SetSecret, j, func(ctx context.Context) error { return w.set(ctx, j) }); err != nil {
 		return res, err
 	}
 	err := w.do(ctx, TestSecret, j, func(ctx context.Context) error { return w.steps.Test(ctx, j) })
@@ -387,23 +351,33 @@ func (w *run) roll(ctx context.Context, j *strategies.Job, as Outcome) (Result, 
 
 // do runs one step within its time-out and reports it.
 func (w *run) do(ctx context.Context, step string, j *strategies.Job, f func(context.Context) error) error {
-	w.step = step
 	limit := w.r.limit()
 	if step == TestSecret {
 		limit = w.steps.TestTimeout(limit)
 	}
-	w.report(Event{Step: step, Version: j.VersionID})
+	return w.within(ctx, limit, step, &j.VersionID, f)
+}
+
+// within is do by a limit of its own. The version may get its id while the step
+// runs.
+func (w *run) within(ctx context.Context, limit time.Duration, step string, version *string, f func(context.Context) error) error {
+	w.step = step
+	w.report(Event{Step: step, Version: *version})
 	start := w.r.Clock.Now()
 	ctx, cancel := clockwork.WithTimeout(ctx, w.r.Clock, limit)
 	defer cancel()
 	if err := f(ctx); err != nil {
 		return secrets.At(err, w.name, step, "")
 	}
-	w.report(Event{Step: step, Version: j.VersionID, Done: true, Took: w.r.Clock.Since(start)})
+	w.report(Event{Step: step, Version: *version, Done: true, Took: w.r.Clock.Since(start)})
 	return nil
 }
 
 func (w *run) note(text string) { w.report(Event{Step: w.step, Note: text}) }
+
+func (w *run) gaveUp(version, note string) {
+	w.report(Event{Step: w.step, Version: version, Abandoned: version, Note: note})
+}
 
 func (w *run) report(e Event) {
 	if w.o.Report != nil {

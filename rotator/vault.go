@@ -9,8 +9,7 @@ import (
 
 // ErrGivenUp, wrapped by a Conflict of Promote, says that the version is
 // AWSCURRENT now although another rotator had given it up and may have put the
-// old password back. Only a store without claims that exclude other processes
-// gives it.
+// old password back. Only an Unfenced Vault gives it.
 var ErrGivenUp = errors.New("another rotator gave this version up meanwhile")
 
 // Vault is one secret whose rotation the caller has claimed. Any method gives a
@@ -30,11 +29,20 @@ type Vault interface {
 	// PAWLINTENT never lands on a value that no rotator has looked at.
 	PutPending(ctx context.Context, id string, v secrets.Value) (string, error)
 	// Promote moves AWSCURRENT to the version, records that a rotation
-	// completed, and takes AWSPENDING off unless keepPending, all in one call.
-	// Where the version does not carry AWSPENDING any more, somebody put another
-	// value meanwhile: Conflict, and nothing is moved; or ErrGivenUp.
+	// completed, and takes AWSPENDING off unless keepPending, all in one call. Of
+	// a version that is AWSCURRENT already it does the rest. Where another one does
+	// not carry AWSPENDING any more, somebody put another value meanwhile:
+	// Conflict, and nothing is moved; or ErrGivenUp.
 	Promote(ctx context.Context, versionID string, keepPending bool) error
 	// MoveLabel puts a label on the version, off any other; "" takes it off
 	// altogether.
 	MoveLabel(ctx context.Context, label, versionID string) error
+}
+
+// Unfenced is a Vault whose claim keeps no other process out. It moves a label
+// only from where it has seen it, and promotes in more than one call: race.go says
+// what follows.
+type Unfenced interface {
+	Vault
+	Unfenced()
 }

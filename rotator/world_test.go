@@ -15,13 +15,15 @@ import (
 )
 
 // world is a store with one secret and a server with users, both of which
-// outlive any process. Values are "user:password". The real label rules run on
+// outlive any process. Values are "user:password", or "user:password:other
+// fields". The real label rules run on
 // it; what is simulated is only where the bytes lie.
 type world struct {
 	versions secrets.Versions
 	values   map[string]string
 	server   map[string]string // user → password
 	rotated  int               // completed rotations recorded
+	read     []string          // whose values were read, in order
 	ids      int
 
 	// faults: the call that reaches zero dies, before or after its effect, and
@@ -31,6 +33,7 @@ type world struct {
 	dead  bool
 
 	alternating bool
+	noSuperuser bool
 	badTest     bool            // the new credential fails its test
 	lagging     bool            // a further host never learns it
 	refuse      map[string]bool // passwords that the server's rules refuse
@@ -75,7 +78,7 @@ func (w *world) restart() { w.dead, w.fuse = false, -1 }
 
 func (w *world) newID() string {
 	w.ids++
-	return fmt.Sprintf("version-%032d", w.ids)
+	return fmt.Sprintf("v%032d", w.ids)
 }
 
 // personPuts is PutSecretValue by hand, without stages.
@@ -90,13 +93,13 @@ func (w *world) personPuts(value string, labels ...string) string {
 }
 
 func (w *world) current() (user, pw string) {
-	user, pw, _ = strings.Cut(w.values[w.versions.IDWith(secrets.Current)], ":")
-	return user, pw
+	fields := strings.Split(w.values[w.versions.IDWith(secrets.Current)]+":", ":")
+	return fields[0], fields[1]
 }
 
 func (w *world) login(value string) bool {
-	user, pw, _ := strings.Cut(value, ":")
-	if w.server[user] == pw && pw != "" {
+	fields := strings.Split(value+":", ":")
+	if pw := fields[1]; pw != "" && w.server[fields[0]] == pw {
 		return true
 	}
 	w.failed++
@@ -114,6 +117,7 @@ func (w *world) Versions(context.Context) (vs secrets.Versions, err error) {
 
 func (w *world) Value(_ context.Context, id string) (v secrets.Value, err error) {
 	err = w.at(func() error {
+		w.read = append(w.read, id)
 		if s, ok := w.values[id]; ok {
 			v = secrets.Text(s)
 		}
@@ -137,11 +141,11 @@ func (w *world) PutPending(_ context.Context, id string, v secrets.Value) (strin
 
 func (w *world) Promote(_ context.Context, id string, keepPending bool) error {
 	return w.at(func() error {
-		if v, _ := w.versions.Find(id); !v.Has(secrets.Pending) {
+		if v, _ := w.versions.Find(id); !v.Has(secrets.Pending) && !v.Has(secrets.Current) {
 			return secrets.Errorf(secrets.Conflict, "not pending any more")
 		}
 		vs, err := w.versions.Move(secrets.Current, id)
-		if err == nil && !keepPending {
+		if err == nil && !keepPending && vs.IDWith(secrets.Pending) == id {
 			vs, err = vs.Move(secrets.Pending, "")
 		}
 		if err == nil {
@@ -162,19 +166,25 @@ func (w *world) MoveLabel(_ context.Context, label, id string) error {
 	})
 }
 
-// steps are the two strategies on the world's server.
-type steps struct{ w *world }
+// steps are the two strategies on the world's server, as one process does them.
+type steps struct {
+	w       *world
+	at      func(effect func() error) error // one call to the server
+	badTest func() bool                     // the new credential fails its test
+	open    bool                            // a session that Check left for Set
+}
 
-func (s steps) Check(_ context.Context, j *strategies.Job) error {
-	return s.w.at(func() error {
+func (s *steps) Check(_ context.Context, j *strategies.Job) error {
+	return s.at(func() error {
 		if !s.w.login(text(j.Current)) {
-			return secrets.Errorf(secrets.Denied, "AWSCURRENT refused")
+			return secrets.Errorf(secrets.Denied, "%w", strategies.ErrCurrentRefused)
 		}
+		s.open = true
 		return nil
 	})
 }
 
-func (s steps) Create(_ context.Context, j *strategies.Job) (secrets.Value, error) {
+func (s *steps) Create(_ context.Context, j *strategies.Job) (secrets.Value, error) {
 	user, _, _ := strings.Cut(text(j.Current), ":")
 	if s.w.alternating {
 		user = strategies.Toggle(user)
@@ -182,27 +192,48 @@ func (s steps) Create(_ context.Context, j *strategies.Job) (secrets.Value, erro
 	return secrets.Text(user + ":pw" + s.w.newID()), nil
 }
 
-func (s steps) Adapt(j *strategies.Job) (secrets.Value, error) { return j.Pending, nil }
+// Adapt carries what follows a second colon from AWSCURRENT: its other fields.
+func (s *steps) Adapt(j *strategies.Job) (secrets.Value, error) {
+	cur, pend := strings.SplitN(text(j.Current), ":", 3), strings.SplitN(text(j.Pending), ":", 3)
+	if pend[0] != cur[0] && pend[0] != strategies.Toggle(cur[0]) {
+		return secrets.Value{}, secrets.Errorf(secrets.Invalid, "other than current user")
+	}
+	return secrets.Text(strings.Join(append(pend[:2:2], cur[2:]...), ":")), nil
+}
 
-func (s steps) Probe(_ context.Context, j *strategies.Job) (ok bool, err error) {
-	err = s.w.at(func() error { ok = s.w.login(text(j.Pending)); return nil })
+func (s *steps) Probe(_ context.Context, j *strategies.Job) (ok bool, err error) {
+	err = s.at(func() error { ok = s.w.login(text(j.Pending)); return nil })
 	return ok, err
 }
 
-func (s steps) Set(ctx context.Context, j *strategies.Job) error {
+func (s *steps) Set(ctx context.Context, j *strategies.Job) error {
 	if j.Resumed {
 		if ok, err := s.Probe(ctx, j); err != nil || ok {
 			return err
 		}
-		if err := s.Check(ctx, j); err != nil {
+	}
+	if !s.open {
+		if err := s.Check(ctx, j); err != nil && !s.byPrevious(ctx, j, err) {
 			return err
 		}
 	}
-	return s.w.at(func() error { return s.w.set(text(j.Pending)) })
+	s.open = false
+	return s.at(func() error { return s.w.set(text(j.Pending)) })
+}
+
+// byPrevious is the last resort of a resumed single user.
+func (s *steps) byPrevious(ctx context.Context, j *strategies.Job, refused error) bool {
+	prev, err := j.Previous(ctx)
+	if !errors.Is(refused, strategies.ErrCurrentRefused) || !j.Resumed || err != nil || s.Holds(j) || user(prev) != user(j.Pending) {
+		return false
+	}
+	ok, err := s.Probe(ctx, &strategies.Job{Pending: prev})
+	return ok && err == nil
 }
 
 func (w *world) set(value string) error {
-	user, pw, _ := strings.Cut(value, ":")
+	fields := strings.Split(value, ":")
+	user, pw := fields[0], fields[1]
 	if w.refuseAll && pw != "pw0" || w.refuse[pw] {
 		e := secrets.Errorf(secrets.Invalid, "the server's rules refuse the password")
 		e.Policy = true
@@ -213,10 +244,10 @@ func (w *world) set(value string) error {
 	return nil
 }
 
-func (s steps) Test(_ context.Context, j *strategies.Job) error {
-	return s.w.at(func() error {
+func (s *steps) Test(_ context.Context, j *strategies.Job) error {
+	return s.at(func() error {
 		switch {
-		case s.w.badTest:
+		case s.badTest():
 			return secrets.Errorf(secrets.Denied, "no right to run the check query")
 		case s.w.lagging:
 			return &strategies.PropagationError{Server: "replica:1", Err: errors.New("refused")}
@@ -227,29 +258,61 @@ func (s steps) Test(_ context.Context, j *strategies.Job) error {
 	})
 }
 
-func (s steps) Restore(_ context.Context, j *strategies.Job) error {
-	var ok bool
-	if err := s.w.at(func() error { ok = s.w.login(text(j.Current)); return nil }); err != nil || ok {
+func (s *steps) Restore(ctx context.Context, j *strategies.Job) error {
+	if err := s.restoreOther(ctx, j); err != nil {
 		return err
 	}
-	return s.w.at(func() error { return s.w.set(text(j.Current)) })
+	ok, err := s.Probe(ctx, &strategies.Job{Pending: j.Current})
+	if err != nil || ok {
+		return err
+	}
+	if s.w.noSuperuser {
+		if ok, err := s.Probe(ctx, j); err != nil || !ok {
+			return errors.Join(err, secrets.Errorf(secrets.Denied, "nothing could restore it"))
+		}
+	}
+	return s.at(func() error { return s.w.set(text(j.Current)) })
 }
 
-func (s steps) Holds(j *strategies.Job) bool {
-	a, _, _ := strings.Cut(text(j.Current), ":")
-	b, _, _ := strings.Cut(text(j.Pending), ":")
-	return a != b
+// restoreOther gives the other one of two users the password back that he had.
+func (s *steps) restoreOther(ctx context.Context, j *strategies.Job) error {
+	if !s.Holds(j) {
+		return nil
+	}
+	if ok, err := s.Probe(ctx, j); err != nil || !ok {
+		return err
+	}
+	prev, err := j.Previous(ctx)
+	if err != nil {
+		return err
+	}
+	if user(prev) != user(j.Pending) {
+		prev = secrets.Text(user(j.Pending) + ":locked")
+	}
+	return s.at(func() error { return s.w.set(text(prev)) })
 }
 
-func (s steps) TestTimeout(d time.Duration) time.Duration { return d }
-func (s steps) Close()                                    {}
+func (s *steps) Holds(j *strategies.Job) bool { return user(j.Current) != user(j.Pending) }
+
+func (s *steps) TestTimeout(d time.Duration) time.Duration { return d }
+func (s *steps) Close()                                    { s.open = false }
+
+func user(v secrets.Value) string {
+	u, _, _ := strings.Cut(text(v), ":")
+	return u
+}
 
 func text(v secrets.Value) string { return string(v.Reveal()) }
 
 // rotate runs the real rotator on the world.
 func (w *world) rotate(o rotator.Options) (rotator.Result, error) {
-	r := &rotator.Rotator{Steps: func(secrets.RotationRules) rotator.Steps { return steps{w} }, Clock: w.clock}
-	return r.Run(context.Background(), w, secrets.RotationRules{}, o)
+	return w.rotator().Run(context.Background(), w, secrets.RotationRules{}, o)
+}
+
+func (w *world) rotator() *rotator.Rotator {
+	return &rotator.Rotator{Clock: w.clock, Steps: func(secrets.RotationRules) rotator.Steps {
+		return &steps{w: w, at: w.at, badTest: func() bool { return w.badTest }}
+	}}
 }
 
 // broken says how the world breaks Pawl's promise, or "".

@@ -34,7 +34,7 @@ type Runner struct {
 	Rotator *rotator.Rotator
 	Random  func() float64 // in [0, 1), safe for many goroutines; nil = math/rand
 	Log     *slog.Logger   // nil = slog.Default()
-	// Listener, where set, hears how each run begins and ends.
+	// Listener, where set, hears how each run begins and ends; teller says of what.
 	Listener events.Listener
 	// Notify, where set, is told by UntilDone of every failed try that another
 	// one follows, and how long until then.
@@ -94,6 +94,8 @@ func (r *Runner) once(ctx context.Context, id string, decide func(secrets.Rotati
 		a.skipped = true
 		return a
 	}
+	tell, o := r.teller(ctx, claim, rotation.Rules, o)
+	defer func() { tell.ended(a) }() // while it is claimed: events of one secret come in order
 	a.result, a.err = r.run(ctx, claim, rotation.Rules, o)
 
 	record := secrets.Attempt{}

@@ -38,12 +38,22 @@ type Claim interface {
 }
 
 // FromService makes a Plan of a Service.
-func FromService(s *service.Service) Plan { return plan{s} }
+func FromService(s *service.Service) Plan { return PlanOf(s) }
 
-type plan struct{ *service.Service }
+// Claimer is a Plan with a type of claims of its own: a Service, an aws.Store.
+type Claimer[C Claim] interface {
+	Due(ctx context.Context, now time.Time, n int) ([]service.Due, error)
+	Reschedule(ctx context.Context, arn secrets.ARN, now time.Time) error
+	Claim(ctx context.Context, id string) (C, error)
+}
 
-func (p plan) Claim(ctx context.Context, id string) (Claim, error) {
-	c, err := p.Service.Claim(ctx, id)
+// PlanOf makes a Plan of a Claimer.
+func PlanOf[C Claim](s Claimer[C]) Plan { return plan[C]{s} }
+
+type plan[C Claim] struct{ Claimer[C] }
+
+func (p plan[C]) Claim(ctx context.Context, id string) (Claim, error) {
+	c, err := p.Claimer.Claim(ctx, id)
 	if err != nil {
 		return nil, err // not c: a nil *service.Claim is no nil Claim
 	}

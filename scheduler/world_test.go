@@ -210,6 +210,8 @@ type world struct {
 	log     *bytes.Buffer // read it when nothing runs
 	names   []string
 	arns    map[string]secrets.ARN
+
+	abandoned string // a version
 }
 
 // midnight is when the world begins. Rotations are due from 04:00 on: with a

@@ -11,6 +11,8 @@
 # mariadb     Debian's package, plus the plug-ins of its bigger sibling
 # mysql       Debian sid's mysql-server-core, unpacked aside with its own libc
 # awscli      the machine's aws, or else Debian's package
+# python      a python3 with boto3 and PyGreSQL, which rotation functions are
+#             written in: the machine's, or else Debian's packages
 #
 # No service is started, no cluster is created and the machine's own package
 # sources stay as they are. What is not a system package goes to the cache:
@@ -267,10 +269,29 @@ awscli() {
   say awscli "$how: $(aws --version 2>&1 | sed 's/ .*//') in $(dirname "$(command -v aws)")"
 }
 
-[ $# -gt 0 ] || set -- postgres15 postgres18 mariadb mysql awscli
+# python_run: the python3 that has what rotation functions import.
+python_run() {
+  local python
+  for python in /usr/bin/python3 python3; do
+    ! "$python" -c 'import boto3, pgdb' 2>/dev/null || { echo "$python"; return; }
+  done
+  return 1
+}
+
+python() {
+  local how=found
+  if ! python_run >/dev/null; then
+    need_debian python3
+    apt_install python3 python3-boto3 python3-pygresql
+    how=installed
+  fi
+  say python "$how: $("$(python_run)" -c 'import boto3, pgdb, platform; print("Python", platform.python_version(), "boto3", boto3.__version__, "PyGreSQL", pgdb.version)')"
+}
+
+[ $# -gt 0 ] || set -- postgres15 postgres18 mariadb mysql awscli python
 for server in "$@"; do
   case $server in
-    postgres | postgres15 | postgres18 | mariadb | mysql | awscli) "$server" ;;
-    *) fail "no server called '$server': choose from postgres postgres15 postgres18 mariadb mysql awscli" ;;
+    postgres | postgres15 | postgres18 | mariadb | mysql | awscli | python) "$server" ;;
+    *) fail "no server called '$server': choose from postgres postgres15 postgres18 mariadb mysql awscli python" ;;
   esac
 done

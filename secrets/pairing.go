@@ -17,7 +17,7 @@ type Pairing struct {
 
 // Covers reports whether the pairing is for secrets of this name.
 func (p Pairing) Covers(secretName string) bool {
-	return slices.ContainsFunc(p.For, func(pattern string) bool { return glob(pattern, secretName) })
+	return slices.ContainsFunc(p.For, func(pattern string) bool { return Glob(pattern, secretName) })
 }
 
 // SameServer reports whether addr (host:port) is the declared host[:port]. A
@@ -29,9 +29,9 @@ func SameServer(declared, addr string) bool {
 	return err1 == nil && err2 == nil && strings.EqualFold(dh, ah) && (dp == 0 || dp == ap)
 }
 
-// glob reports whether name matches pattern, in which * stands for any number
+// Glob reports whether name matches pattern, in which * stands for any number
 // of any characters and every other character for itself.
-func glob(pattern, name string) bool {
+func Glob(pattern, name string) bool {
 	parts := strings.Split(pattern, "*")
 	first, last := parts[0], parts[len(parts)-1]
 	if len(parts) == 1 {

@@ -51,8 +51,8 @@ func TestGlob(t *testing.T) {
 		pattern := rapid.StringMatching(`[ab*/.]{0,6}`).Draw(t, "pattern")
 		name := letters.Draw(t, "name")
 		model := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, `.*`) + "$")
-		if got, want := glob(pattern, name), model.MatchString(name); got != want {
-			t.Fatalf("glob(%q, %q) = %v", pattern, name, got)
+		if got, want := Glob(pattern, name), model.MatchString(name); got != want {
+			t.Fatalf("Glob(%q, %q) = %v", pattern, name, got)
 		}
 	})
 }

@@ -272,11 +272,16 @@ func (s *Server) refuse(e *exchange, err error) {
 		}
 	}
 	unsaid := e.code == "DecryptionFailure" || e.code == "EncryptionFailure" // why a key is no use is not the caller's to know
+	level := slog.LevelError
+	// Nor why a rotation function can't be called, in more words than AWS's.
+	if e.code == accessDenied && e.operation == "RotateSecret" && known != nil && known.Hint != "" {
+		unsaid, level = true, slog.LevelWarn
+	}
 	if e.code == "" || e.code == internal {
 		status, e.code, text, unsaid = http.StatusInternalServerError, internal, internalText, true
 	}
 	if unsaid {
-		s.log.LogAttrs(context.Background(), slog.LevelError, "a request failed",
+		s.log.LogAttrs(context.Background(), level, "a request failed",
 			slog.String("operation", e.operation), slog.String("secret", e.secret), slog.String("request", e.id), slog.Any("error", err))
 	}
 	switch status {

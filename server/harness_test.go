@@ -63,6 +63,12 @@ func (l *logs) String() string {
 // put something around the store.
 func openService(t testing.TB, wrap func(service.Store) service.Store) *service.Service {
 	t.Helper()
+	return openServiceOf(t, service.Config{}, wrap)
+}
+
+// openServiceOf is openService with a configuration.
+func openServiceOf(t testing.TB, c service.Config, wrap func(service.Store) service.Store) *service.Service {
+	t.Helper()
 	dir := t.TempDir()
 	key := filepath.Join(dir, "pawl.key")
 	if err := seal.GenerateKeyFile(key, rand.Reader); err != nil {
@@ -85,7 +91,8 @@ func openService(t testing.TB, wrap func(service.Store) service.Store) *service.
 	if wrap != nil {
 		store = wrap(store)
 	}
-	return service.New(service.Config{Store: store, Sealer: keys})
+	c.Store, c.Sealer = store, keys
+	return service.New(c)
 }
 
 // start serves until the test ends. change may alter the server before that.

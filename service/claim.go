@@ -9,11 +9,11 @@ import (
 )
 
 // Claim is the right to rotate one secret, held by this process until Release.
-// It is the rotator's Vault. Besides a claim that is gone, a write gives
-// Conflict when AWSCURRENT, AWSPENDING or PAWLINTENT is no longer where the
+// It is the rotator's Vault and its Stager. Besides a claim that is gone, a write
+// gives Conflict when AWSCURRENT, AWSPENDING or PAWLINTENT is no longer where the
 // claimant last saw it (at the claim, by Versions, or by a write of its own):
-// somebody put a value or moved a label by hand, and what was decided from the
-// old labels no longer holds.
+// somebody put a value or moved a label by hand, or a custom function did, and
+// what was decided from the old labels no longer holds.
 type Claim struct {
 	s        *Service
 	arn      secrets.ARN
@@ -208,10 +208,40 @@ func (c *Claim) putPending(ctx context.Context, id string, fresh bool, a *ahead)
 	})
 }
 
-// Promote moves AWSCURRENT to the version, notes that a rotation completed and
-// clears its attempt record, and takes AWSPENDING off the version unless
-// keepPending, all in one write. It works on a secret that was marked for
-// deletion meanwhile too: restored, it must hold what the server accepts.
+// Stage makes an empty version with the label AWSPENDING, as RotateSecret does,
+// for a custom function to fill, and returns its id. Conflict where AWSPENDING is
+// on a version that is not AWSCURRENT: a rotation is under way.
+func (c *Claim) Stage(ctx context.Context) (versionID string, err error) {
+	id, err := NewVersionID(c.s.random)
+	if err != nil {
+		return "", secrets.At(err, c.arn.Name, "", "")
+	}
+	err = c.change(ctx, func(sec *Secret) (Sealed, error) {
+		if err := alive(sec); err != nil {
+			return nil, c.moved("it was marked for deletion")
+		}
+		if p, ok := sec.Versions.With(secrets.Pending); ok && !p.Has(secrets.Current) {
+			return nil, c.moved("a rotation to version %s is under way", p.ID)
+		}
+		if err := c.s.stage(sec, id); err != nil {
+			return nil, err
+		}
+		// A rotation must never be stopped by too many young versions.
+		sec.Versions, _ = sec.Versions.Trim(2 * secrets.MaxVersions)
+		sec.Changed = c.s.now()
+		return nil, nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return id, nil
+}
+
+// Promote moves AWSCURRENT to the version, where it may be already (a custom
+// function moves it itself), notes that a rotation completed and clears its
+// attempt record, and takes AWSPENDING off the version unless keepPending, all in
+// one write. It works on a secret that was marked for deletion meanwhile too:
+// restored, it must hold what the server accepts.
 func (c *Claim) Promote(ctx context.Context, versionID string, keepPending bool) error {
 	return c.change(ctx, func(sec *Secret) (Sealed, error) {
 		if v, ok := sec.Versions.Find(versionID); !ok || v.Empty {

@@ -102,20 +102,6 @@ func (s *Service) describeRotation(sec *Secret, m *Metadata) {
 	m.NextRotationDate = s.nextRotationDate(sec, s.now())
 }
 
-// functionOf returns the ARN of the function that rotates the secret: the one
-// the API was given, or the one by which the API would ask for the strategy
-// that the file declares; "" where no strategy rotates it.
-func functionOf(sec *Secret) string {
-	switch r := sec.Rotation.Rules; {
-	case r.Function != "":
-		return r.Function
-	case r.Strategy == secrets.SingleUser, r.Strategy == secrets.AlternatingUsers:
-		return "arn:" + sec.ARN.Partition + ":lambda:" + sec.ARN.Region + ":" + sec.ARN.Account + ":function:pawl-" + r.Strategy
-	default:
-		return ""
-	}
-}
-
 // stages maps the versions that have labels to them; nil for none.
 func (s *Service) stages(vs secrets.Versions) map[string][]string {
 	var m map[string][]string

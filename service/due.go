@@ -131,10 +131,15 @@ func (s *Service) nextDue(sec *Secret, now time.Time) time.Time {
 // Following returns the rotations that come after the one r is planned for, up to
 // a time and at most n, as they will be if each succeeds when it is due.
 func (s *Service) Following(r RotationStatus, until time.Time, n int) []Planned {
+	return Foresee(r, until, n, s.rules().minimum)
+}
+
+// Foresee is Following for who has windows at least minimum apart.
+func Foresee(r RotationStatus, until time.Time, n int, minimum time.Duration) []Planned {
 	if !r.Enabled || r.Paused || r.At.IsZero() || !r.Rules.Scheduled() {
 		return nil
 	}
-	schedule, length, err := readRules(r.Rules, s.rules().minimum)
+	schedule, length, err := readRules(r.Rules, minimum)
 	if err != nil {
 		return nil
 	}
@@ -159,7 +164,7 @@ type Planned struct {
 // Due is a secret that the scheduler should look at.
 type Due struct {
 	ARN        secrets.ARN
-	Target     string // host:port where its password is changed; "" if that can't be read
+	Target     string // host:port where its password is changed, or the ARN of its function; "" if that can't be read
 	Unfinished bool   // a rotation of it, or the undo of one, has begun and not ended
 	// At and Window are worked out anew at the time Due was asked for. At is
 	// zero or later than that where the plan the store kept is out of date,

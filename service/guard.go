@@ -20,7 +20,7 @@ type Guard interface {
 	May(sec *Secret, secretID string) error
 	// MayDo is May for a further action that the request takes part in, such as
 	// reading a superuser's secret. secretID may be the ARN of something else: a
-	// role.
+	// role, a function.
 	MayDo(action string, sec *Secret, secretID string) error
 }
 
@@ -34,6 +34,7 @@ const (
 	replicateSecretToRegions = "secretsmanager:ReplicateSecretToRegions"
 	tagResource              = "secretsmanager:TagResource"
 	passRole                 = "iam:PassRole"
+	invokeFunction           = "lambda:InvokeFunction"
 )
 
 // allowed asks the caller's guard, if he has one.

@@ -153,7 +153,7 @@ func (s *Service) StartRotation(ctx context.Context, in StartRotationInput) (*St
 		return nil, err
 	}
 	id := in.ClientRequestToken
-	sec, err = s.updateRotated(ctx, sec, in.SecretID, s.rulesNow, func(sec *Secret) (Sealed, error) {
+	sec, err = s.updateRotated(ctx, sec, in.SecretID, s.rulesNow, nil, func(sec *Secret) (Sealed, error) {
 		if err := rotatable(sec, ""); err != nil {
 			return nil, err
 		}
@@ -213,7 +213,7 @@ func (s *Service) TestRotation(ctx context.Context, in TestRotationInput) (*Test
 	if err != nil {
 		return nil, err
 	}
-	if err := s.mayUseSuperuser(ctx, sec, in.SecretID, s.rulesNow(sec)); err != nil {
+	if err := s.mayHaveRotated(ctx, sec, in.SecretID, s.rulesNow(sec)); err != nil {
 		return nil, err
 	}
 	daemon, ok := s.daemon.get()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"regexp"
 	"slices"
 	"time"
 
@@ -47,7 +46,9 @@ type RotateSecretOutput struct {
 //
 // The functions are those of package secrets' strategies, by ARN:
 // function:pawl-single-user and function:pawl-alternating-users of the secret's
-// own region and account.
+// own region and account; every other is a custom one, which the operator must
+// let be called and the caller be allowed to (lambda:InvokeFunction). A custom one
+// that the request names is asked whether it can be called now.
 //
 // The token of a rotation that is under way joins it, and has it tried now; that
 // of one that has ended gets the same answer again. What the configuration file
@@ -56,10 +57,11 @@ type RotateSecretOutput struct {
 //
 // Errors, always with nothing stored: InvalidParameterException without token
 // and for rules or ARNs that can't be; AccessDeniedException for a function that
-// there is not; InvalidRequestException without a function, while another
-// rotation is under way, for what the file declares, for partners' and managed
-// secrets, and for one marked for deletion; ResourceNotFoundException, also for
-// a secret without a value; LimitExceededException beyond 20 labels.
+// there is not or that can't be called, Transient where only waiting can tell;
+// InvalidRequestException without a function, while another rotation is under
+// way, for what the file declares, for partners' and managed secrets, and for
+// one marked for deletion; ResourceNotFoundException, also for a secret without
+// a value; LimitExceededException beyond 20 labels.
 func (s *Service) RotateSecret(ctx context.Context, in RotateSecretInput) (*RotateSecretOutput, error) {
 	if err := Check(in, nil); err != nil {
 		return nil, err
@@ -73,13 +75,17 @@ func (s *Service) RotateSecret(ctx context.Context, in RotateSecretInput) (*Rota
 		if len(in.ExternalSecretRotationMetadata) > MaxExternalMetadata {
 			return refuse(invalidParameter, in.SecretID, "ExternalSecretRotationMetadata can have at most %d items.", MaxExternalMetadata)
 		}
+		if arn := in.RotationLambdaARN; arn != "" && !lambdaARN.MatchString(arn) {
+			return refuse(invalidParameter, in.SecretID, "Invalid rotation Lambda ARN. Ensure the ARN matches format arn:aws:lambda:<region>:<account>:function:<functionName>.")
+		}
 		return needToken(in.ClientRequestToken, in.SecretID)
 	})
 	if err != nil {
 		return nil, err
 	}
 	now := in.RotateImmediately == nil || *in.RotateImmediately
-	sec, err = s.updateRotated(ctx, sec, in.SecretID, s.rulesThen, func(sec *Secret) (Sealed, error) {
+	rules := func(sec *Secret) secrets.RotationRules { return s.rulesThen(sec, in.RotationLambdaARN) }
+	change := func(sec *Secret) (Sealed, error) {
 		configured, err := s.configure(sec, in)
 		if err != nil {
 			return nil, err
@@ -93,7 +99,14 @@ func (s *Service) RotateSecret(ctx context.Context, in RotateSecretInput) (*Rota
 		}
 		sec.Changed = s.now()
 		return nil, nil
-	})
+	}
+	callable := func(sec *Secret) error {
+		if r := rules(sec); in.RotationLambdaARN == "" || r.Strategy != secrets.Function {
+			return nil
+		}
+		return s.checkFunction(ctx, sec, in.RotationLambdaARN, change)
+	}
+	sec, err = s.updateRotated(ctx, sec, in.SecretID, rules, callable, change)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +156,7 @@ func (s *Service) configure(sec *Secret, in RotateSecretInput) (changed bool, er
 	switch now := in.RotateImmediately == nil || *in.RotateImmediately; {
 	case wanted.Function == "" && !partner:
 		return false, refuse(invalidRequest, name, "No Lambda rotation function ARN is associated with this secret.").
-			WithHint("give the one of a strategy: %s or %s", functionARN(sec.ARN, secrets.SingleUser), functionARN(sec.ARN, secrets.AlternatingUsers))
+			WithHint("give the one of a strategy, %s or %s, or your own", functionARN(sec.ARN, secrets.SingleUser), functionARN(sec.ARN, secrets.AlternatingUsers))
 	case partner && now:
 		return false, cannotRotatePartners(sec)
 	case partner:
@@ -197,15 +210,12 @@ func cannotRotatePartners(sec *Secret) error {
 	return refuse(invalidRequest, sec.ARN.Name, "Pawl has no engine for partner secrets (Type %s) and can't rotate one. With RotateImmediately false the settings are kept; make a new credential at the partner and put it as a new value.", sec.Type)
 }
 
-var (
-	lambdaARN = regexp.MustCompile(`^arn:aws[a-z-]*:lambda:[a-z]+(?:-[a-z]+)+-\d+:\d{12}:function:[a-zA-Z0-9_.-]+(?::(?:\$LATEST|[a-zA-Z0-9_-]+))?$`)
-
-	// What package secrets' schedules and windows answer in AWS's own words.
-	scheduleTexts = []error{
-		secrets.ErrScheduleExpression, secrets.ErrScheduleRateHours, secrets.ErrScheduleRateDays,
-		secrets.ErrWindowLength, secrets.ErrWindowExceedsRate, secrets.ErrWindowExceedsDay,
-	}
-)
+// scheduleTexts are what package secrets' schedules and windows answer in AWS's
+// own words.
+var scheduleTexts = []error{
+	secrets.ErrScheduleExpression, secrets.ErrScheduleRateHours, secrets.ErrScheduleRateDays,
+	secrets.ErrWindowLength, secrets.ErrWindowExceedsRate, secrets.ErrWindowExceedsDay,
+}
 
 // wanted returns rules as the request changes them. Schedules are AWS's,
 // whatever the operator allows to himself in the configuration file.
@@ -216,9 +226,6 @@ func (s *Service) wanted(of secrets.ARN, rules secrets.RotationRules, in RotateS
 	}
 	if given.AutomaticallyAfterDays != 0 && given.ScheduleExpression != "" {
 		return rules, refuse(invalidParameter, of.Name, "You cannot specify both rotation frequency and schedule expression together.")
-	}
-	if in.RotationLambdaARN != "" && !lambdaARN.MatchString(in.RotationLambdaARN) {
-		return rules, refuse(invalidParameter, of.Name, "Invalid rotation Lambda ARN. Ensure the ARN matches format arn:aws:lambda:<region>:<account>:function:<functionName>.")
 	}
 	switch {
 	case given.AutomaticallyAfterDays != 0 || given.ScheduleExpression != "":
@@ -237,12 +244,10 @@ func (s *Service) wanted(of secrets.ARN, rules secrets.RotationRules, in RotateS
 		}
 	}
 	if in.RotationLambdaARN != "" {
-		strategy, ok := function(of, in.RotationLambdaARN)
-		if !ok {
-			return rules, refuse(accessDenied, of.Name, "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access to the principal secretsmanager.amazonaws.com.").
-				WithHint("the functions there are: %s and %s", functionARN(of, secrets.SingleUser), functionARN(of, secrets.AlternatingUsers))
-		}
-		rules.Function, rules.Strategy = in.RotationLambdaARN, strategy
+		rules.Function, rules.Strategy = in.RotationLambdaARN, strategyOf(of, in.RotationLambdaARN)
+	}
+	if rules.Strategy == secrets.Function && !s.mayCall(rules.Function) {
+		return rules, s.notCallable(of, rules.Function)
 	}
 	return rules, nil
 }
@@ -260,21 +265,6 @@ func inAWSWords(err error, secret string) error {
 		}
 	}
 	return secrets.At(err, secret, "", "")
-}
-
-// function returns the strategy that a function's ARN stands for.
-func function(of secrets.ARN, arn string) (strategy string, ok bool) {
-	for _, strategy := range []string{secrets.SingleUser, secrets.AlternatingUsers} {
-		if arn == functionARN(of, strategy) {
-			return strategy, true
-		}
-	}
-	return "", false
-}
-
-// functionARN names the strategy for a secret as the API does.
-func functionARN(of secrets.ARN, strategy string) string {
-	return "arn:" + of.Partition + ":lambda:" + of.Region + ":" + of.Account + ":function:pawl-" + strategy
 }
 
 // external returns a partner's settings as the request changes them.
@@ -301,6 +291,9 @@ func (in RotateSecretInput) external(old *External) *External {
 func (s *Service) sameAsDeclared(sec *Secret, wanted secrets.RotationRules, external *External) error {
 	is := sec.Rotation.Rules
 	same := wanted.Strategy == is.Strategy && reflect.DeepEqual(external, sec.External)
+	if wanted.Strategy == secrets.Function {
+		same = same && wanted.Function == is.Function
+	}
 	if same && (wanted.Schedule != is.Schedule || wanted.AfterDays != is.AfterDays || wanted.Window != is.Window) {
 		minimum := s.rules().minimum
 		asked, window, err := readRules(wanted, minimum)
@@ -339,14 +332,22 @@ func (s *Service) ask(sec *Secret, token string, immediately bool) (changed bool
 	case ok:
 		return false, refuse(invalidParameter, sec.ARN.Name, "You can't use ClientRequestToken %s because that value is already in use for a version of secret %s.", token, sec.ARN)
 	}
-	now := s.now()
-	versions, err := sec.Versions.Put(secrets.Version{ID: token, Created: now, KeyID: sec.KMSKeyID, Empty: true}, []string{secrets.Pending})
-	if err != nil {
-		return false, secrets.At(err, sec.ARN.Name, "", "")
+	if err := s.stage(sec, token); err != nil {
+		return false, err
 	}
-	sec.Versions, _ = versions.Prune(now)
 	sec.Rotation.Attempt = secrets.Attempt{}
 	return true, nil
+}
+
+// stage puts a version without a value into sec, with the label AWSPENDING.
+func (s *Service) stage(sec *Secret, id string) error {
+	now := s.now()
+	versions, err := sec.Versions.Put(secrets.Version{ID: id, Created: now, KeyID: sec.KMSKeyID, Empty: true}, []string{secrets.Pending})
+	if err != nil {
+		return secrets.At(err, sec.ARN.Name, "", "")
+	}
+	sec.Versions, _ = versions.Prune(now)
+	return nil
 }
 
 // tryNow ends the wait after a failure, which stays on record.

@@ -11,20 +11,29 @@ import (
 // secret's own "masterarn" name one. So the caller must be allowed what the
 // rotation does for him: to read the superuser's secret. That the superuser may
 // serve this secret at all is the operator's to say, by pairing them; this here
-// keeps apart callers who share a pairing.
+// keeps apart callers who share a pairing. A custom function works for whoever
+// may invoke it, and comes without a superuser of Pawl's: it reads what its own
+// credentials may.
 
 // updateRotated is updateAlive for what has a secret rotated, by rules that
-// rulesOf tells. secretID is what the caller calls the secret. Errors: as
-// mayUseSuperuser too.
-func (s *Service) updateRotated(ctx context.Context, sec *Secret, secretID string, rulesOf func(*Secret) secrets.RotationRules, change func(*Secret) (Sealed, error)) (*Secret, error) {
-	errOther := errors.New("the secret has another superuser by now")
+// rulesOf tells. secretID is what the caller calls the secret. ready, where it is
+// not nil, finds out what can't be found out inside of a write, once the caller
+// may have the secret rotated. Errors: as mayHaveRotated too.
+func (s *Service) updateRotated(ctx context.Context, sec *Secret, secretID string, rulesOf func(*Secret) secrets.RotationRules, ready func(*Secret) error, change func(*Secret) (Sealed, error)) (*Secret, error) {
+	errOther := errors.New("the secret has another superuser or function by now")
 	for range 5 {
-		if err := s.mayUseSuperuser(ctx, sec, secretID, rulesOf(sec)); err != nil {
+		if err := s.mayHaveRotated(ctx, sec, secretID, rulesOf(sec)); err != nil {
 			return nil, err
 		}
-		superuser, current := rulesOf(sec).Superuser, sec.Versions.IDWith(secrets.Current)
+		if ready != nil {
+			if err := ready(sec); err != nil {
+				return nil, err
+			}
+			ready = nil
+		}
+		by, current := workers(rulesOf(sec)), sec.Versions.IDWith(secrets.Current)
 		after, err := s.updateAlive(ctx, sec.ARN, func(now *Secret) (Sealed, error) {
-			if s.at.Guard != nil && (rulesOf(now).Superuser != superuser || now.Versions.IDWith(secrets.Current) != current) {
+			if s.at.Guard != nil && (workers(rulesOf(now)) != by || now.Versions.IDWith(secrets.Current) != current) {
 				sec = now
 				return nil, errOther
 			}
@@ -43,13 +52,39 @@ func (s *Service) rulesNow(sec *Secret) secrets.RotationRules {
 	return s.effective(*s.rotationOf(sec)).Rules
 }
 
-// rulesThen are the rules by which it is once RotateSecret has configured it, as
-// far as the superuser is concerned.
-func (s *Service) rulesThen(sec *Secret) secrets.RotationRules {
+// rulesThen are the rules by which it is once RotateSecret has configured it with
+// a function, or "" for the one it has, as far as superuser and function are
+// concerned.
+func (s *Service) rulesThen(sec *Secret, function string) secrets.RotationRules {
 	if declared(sec.Rotation) {
 		return sec.Rotation.Rules
 	}
-	return s.rules().defaults
+	if r := sec.Rotation; function == "" && r != nil && r.Source != OnDemand {
+		function = functionOf(sec)
+	}
+	rules := s.rules().defaults
+	if function != "" {
+		rules.Strategy, rules.Function = strategyOf(sec.ARN, function), function
+	}
+	return rules
+}
+
+// workers says who works for the caller when a secret is rotated by these rules,
+// as far as the rules tell.
+func workers(r secrets.RotationRules) [2]string {
+	if r.Strategy == secrets.Function {
+		return [2]string{secrets.Function, r.Function}
+	}
+	return [2]string{"", r.Superuser}
+}
+
+// mayHaveRotated refuses a caller who has no right to what rotates a secret by
+// these rules.
+func (s *Service) mayHaveRotated(ctx context.Context, sec *Secret, secretID string, rules secrets.RotationRules) error {
+	if rules.Strategy == secrets.Function {
+		return s.mayInvoke(rules.Function)
+	}
+	return s.mayUseSuperuser(ctx, sec, secretID, rules)
 }
 
 // mayUseSuperuser refuses a caller who may not read the secret of the superuser

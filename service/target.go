@@ -50,11 +50,15 @@ func (t *targets) put(arn string, known target) {
 }
 
 // target returns host:port where the secret's password is changed, or "" where
-// its value can't be read: whoever rotates it will say why.
+// its value can't be read: whoever rotates it will say why. A custom function is a
+// target of its own, whatever it talks to.
 func (s *Service) target(ctx context.Context, sec *Secret) string {
 	r := sec.Rotation
 	if r == nil {
 		return ""
+	}
+	if r.Rules.Strategy == secrets.Function {
+		return unqualified(r.Rules.Function)
 	}
 	arn := sec.ARN.String()
 	from := target{version: sec.Versions.IDWith(secrets.Current), adminHost: r.Rules.AdminHost, engine: r.Rules.Engine}
@@ -83,6 +87,13 @@ func (s *Service) CredentialsNear(ctx context.Context, near secrets.ARN, id stri
 
 // address joins what the rules, the secret and the kind of server say.
 func (s *Service) address(cred secrets.Credentials, r secrets.RotationRules) string {
+	return Address(cred, r, s.config.DefaultPort)
+}
+
+// Address returns host:port where a secret's password is changed, in lower case;
+// "" where the secret names no host, and the host alone where nobody knows the
+// port. defaultPort is Config's.
+func Address(cred secrets.Credentials, r secrets.RotationRules, defaultPort func(engine string) int) string {
 	host := cred.Host()
 	if r.AdminHost != "" {
 		h, port, err := net.SplitHostPort(r.AdminHost)
@@ -95,12 +106,12 @@ func (s *Service) address(cred secrets.Credentials, r secrets.RotationRules) str
 		return ""
 	}
 	port := 0
-	if s.config.DefaultPort != nil {
+	if defaultPort != nil {
 		engine := r.Engine
 		if engine == "" {
 			engine = cred.Engine()
 		}
-		port = s.config.DefaultPort(engine)
+		port = defaultPort(engine)
 	}
 	if p, err := cred.Port(port); err == nil {
 		port = p

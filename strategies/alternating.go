@@ -89,11 +89,15 @@ func (u *Users) checkClone(ctx context.Context, j *Job, cur secrets.Credentials,
 // whoever may write the secret can write it. A few of the newest passwords are
 // tried: an interrupted rotation may have left one that never was set.
 func (u *Users) ownsUser(ctx context.Context, j *Job, cur secrets.Credentials, user string) (bool, error) {
+	prev, err := j.Previous(ctx)
+	if err != nil {
+		return false, err
+	}
 	values, err := j.History(ctx)
 	if err != nil {
 		return false, err
 	}
-	values = append([]secrets.Value{j.Previous}, values...)
+	values = append([]secrets.Value{prev}, values...)
 	if !j.Resumed { // else it was tried already
 		values = append([]secrets.Value{j.Pending}, values...)
 	}

@@ -16,16 +16,18 @@ type Job struct {
 	ARN       secrets.ARN // the secret's
 	VersionID string      // of the pending version; "" until it exists
 
-	Current  secrets.Value // AWSCURRENT
-	Pending  secrets.Value // the value being rotated to; zero until created
-	Previous secrets.Value // AWSPREVIOUS; zero if there is none
+	Current secrets.Value // AWSCURRENT
+	Pending secrets.Value // the value being rotated to; zero until created
 
 	// Resumed says that Pending may have reached the server already: Set probes
 	// before it changes anything.
 	Resumed bool
-	// History returns the values of all versions but the pending one, newest
-	// first. It is read only where a doubt must be settled; never nil.
-	History func(context.Context) ([]secrets.Value, error)
+	// Previous returns the AWSPREVIOUS value, zero if there is none, and History
+	// the values of all versions but the pending one, newest first. They are read
+	// only where a doubt must be settled: each may be a request that is paid for.
+	// Never nil when a strategy sees them.
+	Previous func(context.Context) (secrets.Value, error)
+	History  func(context.Context) ([]secrets.Value, error)
 	// Report tells the person who waits what is happening, or what could not be
 	// done; never nil when a strategy sees it.
 	Report func(note string)
@@ -37,12 +39,16 @@ const maxKnown = 6
 
 // known returns the newest passwords that the secret holds, whoever's they are.
 func (j *Job) known(ctx context.Context) ([]secrets.Password, error) {
+	prev, err := j.Previous(ctx)
+	if err != nil {
+		return nil, err
+	}
 	values, err := j.History(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []secrets.Password
-	for _, v := range append([]secrets.Value{j.Current, j.Pending, j.Previous}, values...) {
+	for _, v := range append([]secrets.Value{j.Current, j.Pending, prev}, values...) {
 		c, err := secrets.ParseCredentials(v)
 		if err == nil && !slices.ContainsFunc(out, c.Password().Equal) && len(out) < maxKnown {
 			out = append(out, c.Password())

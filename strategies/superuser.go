@@ -52,16 +52,9 @@ func (s Superusers) For(ctx context.Context, secret secrets.ARN, rules secrets.R
 	if rules.AdminHost != "" {
 		allowed = append(allowed, rules.AdminHost) // declared by the operator himself
 	}
-	paired := s.Every || rules.Superuser != ""
-	for _, p := range s.Pairings {
-		pid, err := secrets.ParseID(p.Secret)
-		if err != nil || !pid.Matches(arn) || !p.Covers(secret.Name) {
-			continue
-		}
-		paired = true
-		allowed = append(allowed, p.Hosts...)
-	}
-	if !paired {
+	hosts, paired := s.Paired(secret, arn)
+	allowed = append(allowed, hosts...)
+	if !paired && rules.Superuser == "" {
 		return secrets.Credentials{}, secrets.Errorf(secrets.Invalid, "its masterarn names the superuser's secret %q, which is not paired with it", arn.Name).
 			WithHint("the operator can allow it in the configuration: superusers: [{secret: %s, for: [%q]}]", arn.Name, secret.Name)
 	}
@@ -79,6 +72,23 @@ func (s Superusers) For(ctx context.Context, secret secrets.ARN, rules secrets.R
 	}
 	return secrets.Credentials{}, secrets.Errorf(secrets.Invalid, "the superuser in %q is of %s, not of %s", arn.Name, orNone(super.Server(defaultPort)), server).
 		WithHint("if it is the same server, declare it: superusers: [{secret: %s, for: [%q], hosts: [%q]}]", arn.Name, secret.Name, server)
+}
+
+// Paired reports whether the operator lets a superuser serve a secret that names
+// him itself, and at which servers besides his own.
+func (s Superusers) Paired(secret, superuser secrets.ARN) (hosts []string, ok bool) {
+	if superuser.Account != secret.Account {
+		return nil, false
+	}
+	ok = s.Every
+	for _, p := range s.Pairings {
+		id, err := secrets.ParseID(p.Secret)
+		if err == nil && id.Matches(superuser) && p.Covers(secret.Name) {
+			ok = true
+			hosts = append(hosts, p.Hosts...)
+		}
+	}
+	return hosts, ok
 }
 
 func orNone(server string) string {

@@ -2,6 +2,7 @@ package strategies
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"sync"
@@ -378,11 +379,15 @@ func (u *Users) Set(ctx context.Context, j *Job) error {
 // interruption may have left it with the one before. It returns the credentials
 // it logged in with.
 func (u *Users) prepareByPrevious(ctx context.Context, j *Job, cur, pend secrets.Credentials, because error) (own secrets.Credentials, err error) {
-	if !j.Resumed || j.Previous.IsZero() || pend.Username() != cur.Username() ||
+	if !j.Resumed || pend.Username() != cur.Username() ||
 		secrets.KindOf(because) != secrets.Denied || secrets.Authenticated(because) {
 		return own, because
 	}
-	prev, err := secrets.ParseCredentials(j.Previous)
+	value, err := j.Previous(ctx)
+	if err != nil {
+		return own, err
+	}
+	prev, err := secrets.ParseCredentials(value)
 	// Compare before connecting: no credential goes to a host it was not made for.
 	if err != nil || prev.Username() != cur.Username() || prev.Server(0) != cur.Server(0) {
 		return own, because
@@ -397,13 +402,26 @@ func (u *Users) prepareByPrevious(ctx context.Context, j *Job, cur, pend secrets
 	return prev, nil
 }
 
+// ErrCurrentRefused says that the server refuses the AWSCURRENT credential itself,
+// and not something that its user may not do.
+var ErrCurrentRefused = errors.New("unable to log in with the AWSCURRENT credential")
+
 func currentRefused(err error) error {
 	if secrets.KindOf(err) != secrets.Denied || secrets.Authenticated(err) {
 		return err
 	}
-	return alsoHint(secrets.Prefixed(err, "unable to log in with the AWSCURRENT credential"),
+	e := alsoHint(secrets.Prefixed(err, "%v", ErrCurrentRefused),
 		"if the password was changed at the server, store the right one: pawl secret put NAME --value-file -")
+	e.Err = refusal{e.Err}
+	return e
 }
+
+// refusal is an error that is ErrCurrentRefused too.
+type refusal struct{ error }
+
+func (refusal) Is(target error) bool { return target == ErrCurrentRefused }
+
+func (r refusal) Unwrap() error { return r.error }
 
 func superuserRefused(err error, user string) error {
 	if secrets.KindOf(err) != secrets.Denied {

@@ -230,13 +230,17 @@ func (u *Users) restoreOther(ctx context.Context, j *Job, cur, pend secrets.Cred
 		// He holds what Pawl made for him after he had proved himself.
 		u.proven = u.pair(j, cur, pend.Username()).Clone
 	}
+	value, err := j.Previous(ctx)
+	if err != nil {
+		return err
+	}
 	// Without the check query: its failure may be why there is an undo.
 	if err := u.prepare(ctx, j, cur, pend.Username(), ""); err != nil {
 		return err
 	}
 	defer u.hangUp()
 	c := u.pair(j, cur, pend.Username())
-	prev, err := secrets.ParseCredentials(j.Previous)
+	prev, err := secrets.ParseCredentials(value)
 	if err == nil && prev.Username() == pend.Username() {
 		change := u.change(j, pend.Username(), prev.Password(), cur)
 		change.Clone = pend.Username() == c.Clone

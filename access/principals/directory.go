@@ -273,5 +273,5 @@ func (r *Record) key(id string) int {
 // AdministratorPolicy is the document of who may do everything.
 const AdministratorPolicy = `{
   "Version": "2012-10-17",
-  "Statement": [{"Sid": "Everything", "Effect": "Allow", "Action": ["secretsmanager:*", "pawl:*", "sts:*", "iam:PassRole"], "Resource": "*"}]
+  "Statement": [{"Sid": "Everything", "Effect": "Allow", "Action": ["secretsmanager:*", "pawl:*", "sts:*", "iam:PassRole", "lambda:InvokeFunction"], "Resource": "*"}]
 }`

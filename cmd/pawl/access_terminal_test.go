@@ -11,7 +11,7 @@ import (
 // TestDeleteAsksOnATerminal: only yes deletes.
 func TestDeleteAsksOnATerminal(t *testing.T) {
 	t.Chdir(t.TempDir())
-	var out lockedBuffer
+	var out heard
 	must := func(want int, args ...string) {
 		t.Helper()
 		if code := run(t.Context(), args, nil, &out, &out); code != want {

@@ -39,7 +39,7 @@ func scriptPutPolicy(ts *testscript.TestScript, neg bool, args []string) {
 func TestCheckAgreesWithTheServer(t *testing.T) {
 	ctx := t.Context()
 	t.Chdir(t.TempDir())
-	if code := run(ctx, []string{"init"}, nil, &lockedBuffer{}, &lockedBuffer{}); code != exitDone {
+	if code := run(ctx, []string{"init"}, nil, &heard{}, &heard{}); code != exitDone {
 		t.Fatalf("init: exit code %d", code)
 	}
 	cfg, err := config.Load("pawl.yaml")

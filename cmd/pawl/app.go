@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/jonboulle/clockwork"
 	"github.com/spf13/cobra"
 
-	"github.com/pawlhq/pawl/access/principals"
 	"github.com/pawlhq/pawl/config"
 	"github.com/pawlhq/pawl/engines"
 	"github.com/pawlhq/pawl/engines/mysql"
@@ -21,9 +18,7 @@ import (
 	"github.com/pawlhq/pawl/scheduler"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/seal"
-	"github.com/pawlhq/pawl/store/seal/awskms"
-	"github.com/pawlhq/pawl/store/sqlite"
+	"github.com/pawlhq/pawl/store/aws"
 )
 
 // globals are the flags every command has.
@@ -47,16 +42,42 @@ func (g *globals) logger(w io.Writer) (*slog.Logger, error) {
 	return nil, usage(fmt.Errorf("--log-format %q is not text or json", g.logFormat))
 }
 
-// app is the program put together: configuration, store, service, rotator.
+// app is the program put together: configuration, store, rotator. Of the two
+// stores it has one.
 type app struct {
-	cfg    *config.Config
-	store  *sqlite.Store
-	keys   *seal.Keyring
-	people *principals.Directory
-	svc    *service.Service
-	steps  *stepsFactory
-	runner *scheduler.Runner
-	log    *slog.Logger
+	cfg *config.Config
+	log *slog.Logger
+
+	*own            // Pawl's own store; nil where AWS is the store
+	aws  *aws.Store // AWS Secrets Manager as the store; nil where Pawl has its own
+
+	steps     *stepsFactory
+	functions *functions
+	audit     *audit
+	runner    *scheduler.Runner
+}
+
+// load reads the configuration. Errors are of usage.
+func (g *globals) load(cmd *cobra.Command) (*config.Config, *slog.Logger, error) {
+	log, err := g.logger(cmd.ErrOrStderr())
+	if err != nil {
+		return nil, nil, err
+	}
+	path, err := config.Find(g.config)
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	cfg, err := loadFile(path)
+	return cfg, log, usage(err)
+}
+
+// loadFile reads a configuration file and checks what only this package knows.
+func loadFile(path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return cfg, cfg.CheckEngines(registry().Names())
 }
 
 // open loads the configuration and opens the store. Anything wrong here is
@@ -64,20 +85,9 @@ type app struct {
 func (g *globals) open(cmd *cobra.Command) (*app, error) { return g.openWith(cmd, options{}) }
 
 func (g *globals) openWith(cmd *cobra.Command, o options) (*app, error) {
-	log, err := g.logger(cmd.ErrOrStderr())
+	cfg, log, err := g.load(cmd)
 	if err != nil {
 		return nil, err
-	}
-	path, err := config.Find(g.config)
-	if err != nil {
-		return nil, usage(err)
-	}
-	cfg, err := config.Load(path)
-	if err != nil {
-		return nil, usage(err)
-	}
-	if err := cfg.CheckEngines(registry().Names()); err != nil {
-		return nil, usage(err)
 	}
 	a, err := o.assemble(cmd.Context(), cfg, log)
 	if err != nil && secrets.KindOf(err) != secrets.Transient {
@@ -86,9 +96,12 @@ func (g *globals) openWith(cmd *cobra.Command, o options) (*app, error) {
 	return a, failed(err)
 }
 
-// options are what a development server has otherwise than everybody else.
+// options are what some commands have otherwise than the others.
 type options struct {
 	anyKey bool // a key that a secret names and that is nowhere comes into being
+	// shown: the command shows by itself what AWS as the store logs of secrets, and
+	// of not being reached.
+	shown bool
 }
 
 // assemble builds the program over a configuration.
@@ -97,63 +110,56 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger) (*app, 
 }
 
 func (o options) assemble(ctx context.Context, cfg *config.Config, log *slog.Logger) (*app, error) {
-	master, err := source(cfg).Load(ctx, os.Getenv)
-	if err != nil {
-		return nil, err
+	a := &app{cfg: cfg, log: log, steps: &stepsFactory{engines: registry()}, functions: &functions{}, audit: &audit{log: log}}
+	var plan scheduler.Plan
+	if cfg.Store.AWS != nil {
+		said := log
+		if o.shown {
+			said = slog.New(slog.DiscardHandler)
+		}
+		store, err := aws.Open(ctx, awsConfig(cfg, said))
+		if err != nil {
+			return nil, err
+		}
+		a.aws = store
+		a.steps.credentials = store.CredentialsNear
+		plan = scheduler.PlanOf(store)
+	} else {
+		own, err := o.openOwn(ctx, cfg, a.functions)
+		if err != nil {
+			return nil, err
+		}
+		a.own = own
+		a.steps.credentials = own.svc.CredentialsNear
+		plan = scheduler.FromService(own.svc)
 	}
-	kms, err := keysOfAWS(ctx, cfg.KMS)
-	if err != nil {
-		return nil, err
-	}
-	store, err := sqlite.Open(ctx, cfg.Store.SQLite.Path, sqlite.Options{})
-	if err != nil {
-		return nil, err
-	}
-	a := &app{cfg: cfg, store: store, log: log}
-	a.keys = seal.New(seal.Config{Master: master, Store: store, KMS: kms, CreateMissing: o.anyKey})
-	if err := a.keys.Verify(ctx, store); err != nil {
-		store.Close()
-		return nil, err
-	}
-	a.people = principals.New(principals.Config{Store: store, Sealer: a.keys, Account: cfg.Account})
-	a.svc = service.New(service.Config{
-		Store: store, Sealer: a.keys, Now: time.Now, Random: rand.Reader,
-		Account: cfg.Account, Region: cfg.Region,
-		MinimumInterval: cfg.Scheduler.MinimumInterval,
-		CatchUp:         cfg.Scheduler.CatchUp == config.CatchUpNow,
-		DefaultRules:    cfg.Defaults,
-		DefaultPort:     defaultPort,
-	})
-	a.steps = &stepsFactory{engines: registry(), svc: a.svc}
 	a.steps.pair(cfg)
+	a.functions.open(a)
 	a.runner = &scheduler.Runner{
-		Plan:    scheduler.FromService(a.svc),
-		Rotator: &rotator.Rotator{Steps: a.steps.make, Clock: clockwork.NewRealClock()},
-		Log:     log,
+		Plan:     plan,
+		Rotator:  &rotator.Rotator{Steps: a.steps.make, Foreign: a.functions.foreign, Clock: clockwork.NewRealClock()},
+		Log:      log,
+		Listener: a.audit,
 	}
 	return a, nil
 }
 
-// source is where the configuration says that the master key is.
-func source(cfg *config.Config) seal.Source {
-	k := cfg.Store.SQLite.MasterKey
-	return seal.Source{File: k.KeyFile, Env: k.KeyEnv, Credential: k.KeyCredential, Command: k.KeyCommand}
-}
-
-// keysOfAWS is AWS KMS, nil where the configuration has none.
-func keysOfAWS(ctx context.Context, c *config.KMS) (seal.KMS, error) {
-	if c == nil {
-		return nil, nil
-	}
-	return awskms.New(ctx, awskms.Config{Region: c.Region, Endpoint: c.Endpoint})
-}
-
-// declare writes the file's rotations into the store.
-func (a *app) declare(ctx context.Context) (service.DeclareReport, error) {
-	ds := make([]service.Declaration, 0, len(a.cfg.Secrets))
-	for _, s := range a.cfg.Secrets {
+// declarations are the file's rotations.
+func declarations(cfg *config.Config) []service.Declaration {
+	ds := make([]service.Declaration, 0, len(cfg.Secrets))
+	for _, s := range cfg.Secrets {
 		ds = append(ds, service.Declaration{Name: s.Name, Rules: s.Rules, Source: s.Source()})
 	}
+	return ds
+}
+
+// declare writes the file's rotations into the store. At AWS there is nowhere to
+// write them: the store has them from the file.
+func (a *app) declare(ctx context.Context) (service.DeclareReport, error) {
+	if a.own == nil {
+		return service.DeclareReport{}, nil
+	}
+	ds := declarations(a.cfg)
 	slow := time.AfterFunc(time.Second, func() {
 		a.log.Info("writing the file's rotations into the store; it takes a while the first time", "entries", len(ds))
 	})
@@ -162,8 +168,10 @@ func (a *app) declare(ctx context.Context) (service.DeclareReport, error) {
 }
 
 func (a *app) Close() {
-	a.people.Close() // writes when keys were last used
-	_ = a.store.Close()
+	a.audit.Close()
+	if a.own != nil {
+		a.own.Close()
+	}
 }
 
 // defaultPort is an engine's, for secrets that name none.

@@ -30,6 +30,7 @@ const everywhere = ":4566"
 func newInit(g *globals) *cobra.Command {
 	var dir string
 	var storeOnly bool
+	var region string
 	var t initTLS
 	c := &cobra.Command{
 		Use:   "init",
@@ -45,11 +46,15 @@ good for this machine's names and every --host, and a configuration that serves
 the API by it: on this machine's own address, or with a --host on every address.
 Clients trust it by the line for AWS_CA_BUNDLE.
 
+With --aws the secrets stay in AWS Secrets Manager, in that region, and Pawl rotates
+them there: it writes a configuration and nothing else.
+
 With --store it makes the empty store that an existing configuration names, and
 the key file if that is missing too: for a container with an empty volume.`,
 		Example: `  pawl init
   eval "$(pawl init --tls)"
   pawl init --tls --host secrets.example.com --dir /etc/pawl
+  pawl init --aws eu-central-1
   pawl init --store --config /etc/pawl/pawl.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -59,8 +64,11 @@ the key file if that is missing too: for a container with an empty volume.`,
 			if len(t.hosts) > 0 && !t.on {
 				return usage(errors.New("--host is for the certificate of --tls: add --tls"))
 			}
-			if storeOnly {
+			switch {
+			case storeOnly:
 				return g.makeStore(cmd)
+			case cmd.Flags().Changed("aws"):
+				return usage(initAWS(cmd, dir, region))
 			}
 			return usage(initFolder(cmd, dir, t))
 		},
@@ -68,9 +76,11 @@ the key file if that is missing too: for a container with an empty volume.`,
 	c.Flags().StringVar(&dir, "dir", ".", "folder to write into; made if missing")
 	c.Flags().BoolVar(&t.on, "tls", false, "make a self-signed certificate, and serve the API by it")
 	c.Flags().StringArrayVar(&t.hosts, "host", nil, "with --tls: a further name or address by which clients call the server;\nmay be given several times")
+	c.Flags().StringVar(&region, "aws", "", "keep the secrets in AWS Secrets Manager of this region")
 	c.Flags().BoolVar(&storeOnly, "store", false, "make only the store that the configuration names")
 	c.MarkFlagsMutuallyExclusive("dir", "store")
-	c.MarkFlagsMutuallyExclusive("tls", "store")
+	c.MarkFlagsMutuallyExclusive("tls", "store", "aws")
+	c.MarkFlagsMutuallyExclusive("host", "aws")
 	return c
 }
 
@@ -82,9 +92,7 @@ func initFolder(cmd *cobra.Command, dir string, t initTLS) error {
 		names = append(names, config.DefaultCertFile, config.DefaultTLSKey)
 	}
 	for _, name := range names {
-		if _, err := os.Lstat(file(name)); err == nil {
-			return fmt.Errorf("%s exists already; pawl init never overwrites. Use another folder: pawl init --dir D", file(name))
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		if err := absent(file(name)); err != nil {
 			return err
 		}
 	}
@@ -142,6 +150,47 @@ Next:
 		return err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "export AWS_CA_BUNDLE=%s\n", shellWord(cfg.Server.TLS.CertFile))
+	return err
+}
+
+// initAWS writes a configuration with AWS as the store into a folder.
+func initAWS(cmd *cobra.Command, dir, region string) error {
+	path := filepath.Join(dir, config.DefaultFile)
+	if err := absent(path); err != nil {
+		return err
+	}
+	text := config.TemplateAWS(region)
+	// The template is good; so it is the region where it is not.
+	if _, err := config.Parse(text, path); err != nil || region == "" {
+		return fmt.Errorf("--aws %q is not the name of a region; write for example --aws eu-central-1", region)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := create(path, text, 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), `Wrote %s (configuration). The secrets stay in AWS Secrets Manager of %s; there is
+no store of Pawl's own, and no key to keep.
+
+Next, with AWS credentials in the environment (see docs/aws.md for the rights they
+need), say in %[1]s which secrets rotate, and then:
+  pawl plan
+  pawl rotate NAME --dry-run
+  pawl rotate NAME
+`, path, region)
+	return nil
+}
+
+// absent refuses to write over a file.
+func absent(path string) error {
+	_, err := os.Lstat(path)
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s exists already; pawl init never overwrites. Use another folder: pawl init --dir D", path)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	}
 	return err
 }
 
@@ -211,6 +260,9 @@ func (g *globals) makeStore(cmd *cobra.Command) error {
 	cfg, err := config.Load(path)
 	if err != nil {
 		return usage(err)
+	}
+	if err := ownOnly(cmd, cfg); err != nil {
+		return err
 	}
 	db := cfg.Store.SQLite.Path
 	if _, err := os.Lstat(db); !errors.Is(err, fs.ErrNotExist) {

@@ -36,6 +36,13 @@ type dev struct {
 // looks for no file: it makes a store of its own, which remove takes away.
 func (d dev) open(g *globals, cmd *cobra.Command) (a *app, remove func(), err error) {
 	if !d.on || g.config != "" {
+		cfg, _, err := g.load(cmd)
+		if err == nil {
+			err = d.refuse(cfg)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
 		a, err = g.openWith(cmd, options{anyKey: d.on})
 		return a, func() {}, err
 	}
@@ -60,6 +67,24 @@ func (d dev) open(g *globals, cmd *cobra.Command) (a *app, remove func(), err er
 	// too: pairings would keep nobody from anything.
 	a.steps.everySuperuser = true
 	return a, remove, nil
+}
+
+// refuse says what a store at AWS has no use for: an API before it.
+func (d dev) refuse(cfg *config.Config) error {
+	by := ""
+	switch {
+	case cfg.Store.AWS == nil:
+		return nil
+	case d.on:
+		by = "--dev"
+	case d.listen != "":
+		by = "--listen"
+	case cfg.Server.Listen != "":
+		by = "server.listen"
+	default:
+		return nil
+	}
+	return usage(fmt.Errorf("%s serves the API of Pawl's own store, and %s has AWS as the store: ask AWS itself", by, cfg.Path))
 }
 
 // listening is the API before it is served.
@@ -175,10 +200,7 @@ func (a *app) serveAPI(l *listening, health http.Handler, out io.Writer) *api {
 	go func() { s.ended <- s.server.Serve(l.Listener) }()
 	fmt.Fprintf(out, "export AWS_ENDPOINT_URL_SECRETS_MANAGER=%s\n", l.url())
 	if l.dev {
-		key := "test"
-		if a.cfg.Account != access.DevAccount {
-			key = a.cfg.Account // where the file's secrets are
-		}
+		key := devKey(a.cfg.Account) // where the file's secrets are
 		fmt.Fprintf(out, `# Any credentials will do, for example:
 export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=test AWS_REGION=%s AWS_DEFAULT_REGION=%[2]s
 `, key, a.cfg.Region)
@@ -189,17 +211,30 @@ export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=test AWS_REGION=%s AWS_DEFAULT
 	return s
 }
 
-// url is where clients reach the listener: by its address if its certificate is
-// good for that, else by the first name in the certificate.
-func (l *listening) url() string {
-	at := l.Addr().(*net.TCPAddr)
-	scheme, host := "http", at.IP.String()
-	if at.IP.IsUnspecified() {
-		host = "127.0.0.1"
+func (l *listening) url() string { return urlOf(l.Addr().(*net.TCPAddr), l.tls) }
+
+// reach is how functions on this machine reach the API.
+func (l *listening) reach(cfg *config.Config) *reach {
+	r := reachAt(l.Addr().(*net.TCPAddr), l.tls, cfg)
+	r.dev = l.dev
+	return r
+}
+
+// dialled is an address of this machine as its own programs dial it.
+func dialled(at *net.TCPAddr) *net.TCPAddr {
+	if len(at.IP) > 0 && !at.IP.IsUnspecified() {
+		return at
 	}
-	if l.tls != nil {
+	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: at.Port}
+}
+
+// urlOf is where clients reach a listener: by its address if its certificate is
+// good for that, else by the first name in the certificate.
+func urlOf(at *net.TCPAddr, t *server.TLS) string {
+	scheme, host := "http", dialled(at).IP.String()
+	if t != nil {
 		scheme = "https"
-		leaf := l.tls.Leaf()
+		leaf := t.Leaf()
 		if at.IP.IsUnspecified() || leaf.VerifyHostname(host) != nil {
 			for _, name := range leaf.DNSNames {
 				if !strings.HasPrefix(name, "*") {

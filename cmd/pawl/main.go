@@ -36,7 +36,7 @@ func main() {
 		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	code := run(ctx, lambdaArgs(os.Args[1:], os.Getenv), os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
@@ -149,7 +149,7 @@ With several secrets the worst counts: 1, then 3, then 4.`,
 	f.StringVar(&g.endpoint, "endpoint", "", "act at this running server, such as http://127.0.0.1:4566, instead of on the store;\nwith the AWS environment's credentials and region")
 	root.AddCommand(
 		newInit(&g), newSecret(&g), newAccess(&g), newKey(&g), newRotate(&g), newServe(&g), newPlan(&g), newStatus(&g),
-		newPause(&g), newResume(&g), newDemo(&g), newHealthcheck(&g), newVersion(),
+		newPause(&g), newResume(&g), newDemo(&g), newHealthcheck(&g), newLambda(&g), newVersion(),
 	)
 	explainCompletion(root)
 	return root

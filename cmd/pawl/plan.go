@@ -64,6 +64,9 @@ that have none.`,
 				if err != nil {
 					return err
 				}
+				if t.app != nil && t.app.aws != nil {
+					report.Missing = t.app.aws.Missing()
+				}
 				sort.SliceStable(plan, func(i, j int) bool {
 					a, b := plan[i].At, plan[j].At
 					return a != nil && (b == nil || a.Before(*b))

@@ -50,11 +50,16 @@ this command no longer waits for goes on there.`,
 			if timeout <= 0 {
 				return usage(fmt.Errorf("--timeout %v is not longer than zero", timeout))
 			}
-			t, err := g.target(cmd)
+			t, err := g.targetWith(cmd, options{shown: len(args) > 0}) // else what is left alone is said
 			if err != nil {
 				return err
 			}
 			defer t.Close()
+			if t.app != nil {
+				if err := t.app.audit.open(t.app.cfg); err != nil {
+					return usage(err)
+				}
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
 			if _, err := t.declare(ctx); err != nil {
@@ -95,7 +100,8 @@ type task struct {
 func (t *target) which(ctx context.Context, due bool, o rotator.Options) ([]task, error) {
 	var tasks []task
 	err := t.Plan(ctx, time.Time{}, func(r service.RotationStatus) error {
-		if !due && (r.Enabled || r.Unfinished) && !r.Paused {
+		leftAlone := !r.Enabled && r.Problem != "" // AWS rotates it, say
+		if !due && (r.Enabled || r.Unfinished) && !r.Paused && !leftAlone {
 			tasks = append(tasks, task{name: t.shown(r), o: o})
 		}
 		// The time is asked for here: what is due at once is due since r was read.

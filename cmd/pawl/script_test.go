@@ -71,6 +71,7 @@ type script struct {
 	dialled   map[string]chan net.Conn // by the name of a frozen port
 	served    *served                  // by the script's own command
 	endpoint  string                   // where exits sends every command; "" = nowhere
+	daemon    *daemon                  // by the script's own command
 }
 
 func stateOf(ts *testscript.TestScript) *script { return ts.Value("script").(*script) }
@@ -138,6 +139,11 @@ func runScripts(t *testing.T, p testscript.Params, db *workload.Database) {
 			"no-aws":      scriptNoAWS,
 			"exports":     scriptExports,
 			"taken-up":    scriptTakenUp,
+			"daemon":      scriptDaemon,
+			"server":      scriptServer,
+
+			"rotate-later": scriptRotateLater,
+			"store-at":     scriptStoreAt,
 		},
 	})
 }

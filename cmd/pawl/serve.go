@@ -80,18 +80,27 @@ func (a *app) serve(ctx context.Context, l *listening, out io.Writer) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
+	if err := a.audit.open(a.cfg); err != nil {
+		return usage(err)
+	}
+	if l != nil {
+		a.functions.served.Store(l.reach(a.cfg)) // before a function is called
+	}
 	if err := a.declareAndLog(ctx); err != nil {
 		return failed(err)
 	}
 	// Thousands of entries left as much garbage again as all that stays; the
 	// daemon will not need that room for a long time.
 	debug.FreeOSMemory()
-	sched := scheduler.New(scheduler.Config{
-		Runner: a.runner, Purge: a.svc.Purge, Follow: a.svc.Follow,
-		Workers: a.cfg.Scheduler.Workers, PerTarget: a.cfg.Scheduler.PerTarget,
-	})
-	a.svc.Attach(sched)
-	defer a.svc.Attach(nil)
+	c := scheduler.Config{Runner: a.runner, Workers: a.cfg.Scheduler.Workers, PerTarget: a.cfg.Scheduler.PerTarget}
+	if a.own != nil {
+		c.Purge, c.Follow = a.svc.Purge, a.svc.Follow
+	}
+	sched := scheduler.New(c)
+	if a.own != nil {
+		a.svc.Attach(sched)
+		defer a.svc.Attach(nil)
+	}
 	if err := sched.Start(ctx); err != nil {
 		return failed(err)
 	}
@@ -101,15 +110,24 @@ func (a *app) serve(ctx context.Context, l *listening, out io.Writer) error {
 	if l != nil {
 		served = a.serveAPI(l, health, out)
 	}
-	defer a.rewrapping(ctx)()
-	a.log.Info("pawl serves", "config", a.cfg.Path, "store", a.cfg.Store.SQLite.Path, "declared", len(a.cfg.Secrets))
+	if a.own != nil {
+		defer a.rewrapping(ctx)()
+		a.log.Info("pawl serves", "config", a.cfg.Path, "store", a.cfg.Store.SQLite.Path, "declared", len(a.cfg.Secrets))
+	} else {
+		a.log.Info("pawl serves", "config", a.cfg.Path, "store", "AWS Secrets Manager", "region", a.aws.Region(),
+			"declared", len(a.cfg.Secrets), "discover", a.cfg.Store.AWS.Discover)
+	}
+
+	defer a.watchMissing(ctx)()
 
 	var broken error
 	for broken == nil {
 		select {
 		case <-hup:
 			a.reload(ctx, sched)
-			a.reloadKeys(ctx)
+			if a.own != nil {
+				a.reloadKeys(ctx)
+			}
 			continue
 		case broken = <-served.ended:
 		case <-ctx.Done():
@@ -135,15 +153,12 @@ func (a *app) serve(ctx context.Context, l *listening, out io.Writer) error {
 // reload reads the configuration file again. Whatever is wrong with it, the
 // daemon goes on with the old one.
 func (a *app) reload(ctx context.Context, sched *scheduler.Scheduler) {
-	cfg, err := config.Load(a.cfg.Path)
-	if err == nil {
-		err = cfg.CheckEngines(registry().Names())
-	}
+	cfg, err := loadFile(a.cfg.Path)
 	if err != nil {
 		a.log.Error("the configuration was not read again; the old one stays", "error", err)
 		return
 	}
-	if !reflect.DeepEqual(cfg.Store, a.cfg.Store) || !reflect.DeepEqual(cfg.KMS, a.cfg.KMS) {
+	if !reflect.DeepEqual(place(cfg.Store), place(a.cfg.Store)) || !reflect.DeepEqual(cfg.KMS, a.cfg.KMS) {
 		a.log.Error("the configuration was not read again; the old one stays", "error", "store: and aws_kms: can't change while the daemon runs; restart it")
 		return
 	}
@@ -151,14 +166,25 @@ func (a *app) reload(ctx context.Context, sched *scheduler.Scheduler) {
 		a.log.Error("the configuration was not read again; the old one stays", "error", "account: and region: can't change while the daemon runs; restart it")
 		return
 	}
-	old := a.cfg
-	a.cfg = cfg
-	a.svc.Reconfigure(cfg.Scheduler.MinimumInterval, cfg.Scheduler.CatchUp == config.CatchUpNow, cfg.Defaults)
-	if err := a.declareAndLog(ctx); err != nil {
-		a.cfg = old
-		a.svc.Reconfigure(old.Scheduler.MinimumInterval, old.Scheduler.CatchUp == config.CatchUpNow, old.Defaults)
+	if err := a.audit.open(cfg); err != nil {
 		a.log.Error("the configuration was not applied; the old one stays", "error", err)
 		return
+	}
+	old := a.cfg
+	a.cfg = cfg
+	a.functions.configure(cfg) // before a rotation names a new one
+	if a.own != nil {
+		a.own.reconfigure(cfg)
+		if err := a.declareAndLog(ctx); err != nil {
+			a.cfg = old
+			a.own.reconfigure(old)
+			a.functions.configure(old)
+			_ = a.audit.open(old)
+			a.log.Error("the configuration was not applied; the old one stays", "error", err)
+			return
+		}
+	} else {
+		a.aws.Reconfigure(awsConfig(cfg, a.log))
 	}
 	a.steps.pair(cfg)
 	sched.Reconfigure(cfg.Scheduler.Workers, cfg.Scheduler.PerTarget)
@@ -166,6 +192,14 @@ func (a *app) reload(ctx context.Context, sched *scheduler.Scheduler) {
 		a.log.Warn("server: changed; it takes effect at the next start")
 	}
 	a.log.Info("configuration read again", "config", cfg.Path, "declared", len(cfg.Secrets))
+}
+
+// place is a store without what can change while it is in use.
+func place(s config.Store) config.Store {
+	if s.AWS != nil {
+		s.AWS = &config.AWS{Region: s.AWS.Region, Profile: s.AWS.Profile, Endpoint: s.AWS.Endpoint}
+	}
+	return s
 }
 
 // reloadKeys gets the master key again, which another process may have rotated.
@@ -182,9 +216,11 @@ func (a *app) declareAndLog(ctx context.Context) error {
 	}
 	logNames(a.log, slog.LevelInfo, "rotation declared", report.Changed)
 	logNames(a.log, slog.LevelInfo, "rotation turned off: its entry is gone from the file", report.Removed)
-	logNames(a.log, slog.LevelWarn, "declared, but there is no such secret yet; create it: pawl secret create NAME", report.Missing)
+	logNames(a.log, slog.LevelWarn, missingText, report.Missing)
 	return nil
 }
+
+const missingText = "declared, but there is no such secret yet; create it: pawl secret create NAME"
 
 // logNames logs a line for each of a few names, and a count of many.
 func logNames(log *slog.Logger, level slog.Level, text string, names []string) {

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -29,25 +28,8 @@ type served struct {
 	cmd      *exec.Cmd
 	endpoint string // http://127.0.0.1:PORT
 	out      bytes.Buffer
-	err      lockedBuffer
+	err      heard
 	read     chan struct{} // closed when out has been read to its end
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // startServe starts it and waits for the line that says where it listens.
@@ -164,24 +146,37 @@ func scriptFetch(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprintf(ts.Stdout(), "%d %s", resp.StatusCode, body)
 }
 
-// scriptRotateBy: rotate-by FUNCTION SECRET turns on a secret's rotation by a
-// function of Pawl's, through AWS's own operation, and waits for the first one.
-func scriptRotateBy(ts *testscript.TestScript, neg bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+// rotationBy turns on a secret's rotation by a function of Pawl's, through AWS's
+// own operation.
+func rotationBy(ctx context.Context, ts *testscript.TestScript, function, secret string, now bool) (*secretsmanager.Client, string) {
 	c := secretsmanager.New(secretsmanager.Options{
 		BaseEndpoint: aws.String(stateOf(ts).served.endpoint), Region: "us-east-1",
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})
 	out, err := c.RotateSecret(ctx, &secretsmanager.RotateSecretInput{
-		SecretId: &args[1], RotationLambdaARN: aws.String("arn:aws:lambda:us-east-1:123456789012:function:" + args[0]),
-		RotationRules: &types.RotationRulesType{ScheduleExpression: aws.String("rate(30 days)")},
+		SecretId: &secret, RotationLambdaARN: aws.String("arn:aws:lambda:us-east-1:123456789012:function:" + function),
+		RotationRules: &types.RotationRulesType{ScheduleExpression: aws.String("rate(30 days)")}, RotateImmediately: &now,
 	})
 	ts.Check(err)
+	return c, *out.VersionId
+}
+
+// scriptRotateLater: rotate-later FUNCTION SECRET turns on a secret's rotation and
+// has none begin.
+func scriptRotateLater(ts *testscript.TestScript, neg bool, args []string) {
+	rotationBy(context.Background(), ts, args[0], args[1], false)
+}
+
+// scriptRotateBy: rotate-by FUNCTION SECRET turns on a secret's rotation and waits
+// for the first one.
+func scriptRotateBy(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	c, version := rotationBy(ctx, ts, args[0], args[1], true)
 	for {
 		d, err := c.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &args[1]})
 		ts.Check(err)
-		labels := d.VersionIdsToStages[*out.VersionId]
+		labels := d.VersionIdsToStages[version]
 		if slices.Contains(labels, "AWSCURRENT") && !slices.Contains(labels, "AWSPENDING") {
 			return
 		}

@@ -50,7 +50,8 @@ func (s store) Plan(ctx context.Context, until time.Time, yield func(service.Rot
 	})
 }
 
-// target is where a command acts: on the store, or with --endpoint at a server.
+// target is where a command acts: on the store, be that Pawl's own or AWS's, or
+// with --endpoint at a server.
 type target struct {
 	keeper
 	planner
@@ -61,10 +62,21 @@ type target struct {
 // target opens where the command acts. Anything wrong here is found before any
 // secret is touched.
 func (g *globals) target(cmd *cobra.Command) (*target, error) {
+	return g.targetWith(cmd, options{shown: true})
+}
+
+func (g *globals) targetWith(cmd *cobra.Command, o options) (*target, error) {
 	if g.endpoint == "" && !cmd.Flags().Changed("endpoint") {
-		a, err := g.open(cmd)
+		a, err := g.openWith(cmd, o)
 		if err != nil {
 			return nil, err
+		}
+		if a.aws != nil {
+			t, err := a.atAWS(cmd.Context())
+			if err != nil {
+				a.Close()
+			}
+			return t, usage(err)
 		}
 		return &target{keeper: a.svc, planner: store{a.svc}, app: a}, nil
 	}
@@ -141,7 +153,7 @@ func (t *target) rotations(ctx context.Context, names []string, yield func(servi
 // shown is how a person means a secret here: by its name, or by its ARN where
 // the name would mean another one.
 func (t *target) shown(r service.RotationStatus) string {
-	if t.app == nil || r.ARN.Account == t.app.cfg.Account && r.ARN.Region == t.app.cfg.Region {
+	if t.app == nil || t.app.own == nil || r.ARN.Account == t.app.cfg.Account && r.ARN.Region == t.app.cfg.Region {
 		return r.Name
 	}
 	return r.ARN.String()
@@ -155,10 +167,17 @@ func (g *globals) hereOnly(cmd *cobra.Command) error {
 	return usage(fmt.Errorf("%s works on this machine alone and takes no --endpoint", cmd.CommandPath()))
 }
 
-// withApp opens the store for a command that works on this machine's files, and
-// runs it. Its error gets the exit code of its kind.
+// withApp opens Pawl's own store for a command that works on this machine's files,
+// and runs it. Its error gets the exit code of its kind.
 func withApp(g *globals, cmd *cobra.Command, f func(context.Context, *app) error) error {
 	if err := g.hereOnly(cmd); err != nil {
+		return err
+	}
+	cfg, _, err := g.load(cmd)
+	if err == nil {
+		err = ownOnly(cmd, cfg)
+	}
+	if err != nil {
 		return err
 	}
 	a, err := g.open(cmd)

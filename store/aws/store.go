@@ -7,6 +7,7 @@ package aws
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -37,7 +38,7 @@ const (
 type Config struct {
 	Region   string // "" = the environment's or the profile's
 	Profile  string // of ~/.aws; "" = the environment's
-	Endpoint string // "" = AWS's
+	Endpoint string // "" = AWS's; no endpoint that the environment names is minded
 
 	// Declared are the rotations that the configuration file names.
 	Declared []service.Declaration
@@ -62,16 +63,72 @@ type Config struct {
 
 // Store is Secrets Manager in one account and region. It is the scheduler's Plan
 // and finds superusers' credentials. It is safe for use by many goroutines.
-type Store struct{}
+type Store struct {
+	api         *api
+	region      string
+	clock       clockwork.Clock
+	log         *slog.Logger
+	defaultPort func(engine string) int
+
+	claims  claims  // which secrets this process is rotating
+	kept    kept    // records of failures that could not be written to tags
+	listing listing // what there is, and when it is due
+
+	mu     sync.RWMutex
+	config Config
+}
 
 // Open prepares the calls to AWS and makes sure that there are credentials and a
-// region. It asks AWS for nothing. Errors are Invalid.
-func Open(ctx context.Context, c Config) (*Store, error) { panic("not there yet") }
+// region. It asks Secrets Manager for nothing; the credentials may be asked for
+// where they come from. Errors are Invalid.
+func Open(ctx context.Context, c Config) (*Store, error) { return open(ctx, c) }
+
+func open(ctx context.Context, c Config, change ...option) (*Store, error) {
+	if c.Clock == nil {
+		c.Clock = clockwork.NewRealClock()
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	a, err := connect(ctx, c, change...)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{api: a, region: a.region, clock: c.Clock, log: c.Log, defaultPort: c.DefaultPort}
+	s.Reconfigure(c)
+	return s, nil
+}
 
 // Reconfigure changes what the file says, while the Store is in use: Declared,
 // Discover, Defaults, Pairings, MinimumInterval, CatchUp, Refresh and RateLimits
 // of c.
-func (s *Store) Reconfigure(c Config) { panic("not there yet") }
+func (s *Store) Reconfigure(c Config) {
+	if c.MinimumInterval == 0 {
+		c.MinimumInterval = secrets.AWSMinimumInterval
+	}
+	if c.Refresh == 0 {
+		c.Refresh = DefaultRefresh
+	}
+	if c.RateLimits == 0 {
+		c.RateLimits = DefaultRateLimits
+	}
+	s.api.limits.set(c.RateLimits)
+	s.mu.Lock()
+	s.config = c
+	s.mu.Unlock()
+	s.reconfigured()
+}
+
+// settings returns the configuration as it is now, with nothing left out. It is
+// not to be changed.
+func (s *Store) settings() Config {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.config
+}
 
 // Region is where the secrets are.
-func (s *Store) Region() string { panic("not there yet") }
+func (s *Store) Region() string { return s.region }
+
+// now is the time in UTC, in the milliseconds that AWS's dates have.
+func (s *Store) now() time.Time { return s.clock.Now().UTC().Truncate(time.Millisecond) }

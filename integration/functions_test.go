@@ -1,0 +1,274 @@
+package integration_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/pawlhq/pawl/config"
+	"github.com/pawlhq/pawl/integration/lambdas"
+	"github.com/pawlhq/pawl/integration/servers"
+	"github.com/pawlhq/pawl/integration/workload"
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// functions is a guarded Pawl that calls rotation functions at a server of ours
+// that speaks Lambda's Invoke API.
+type functions struct {
+	*guarded
+	lambda *lambdas.Server
+	db     *workload.Database
+	sdk    *secretsmanager.Client // the administrator's
+	// rotator has the rights that AWS documents for rotation functions.
+	rotator aws.Credentials
+}
+
+const rotatorPolicy = `{"Effect":"Allow","Resource":"` + allSecrets + `*","Action":["secretsmanager:DescribeSecret","secretsmanager:GetSecretValue",` +
+	`"secretsmanager:PutSecretValue","secretsmanager:UpdateSecretVersionStage"]},` +
+	`{"Effect":"Allow","Resource":"*","Action":"secretsmanager:GetRandomPassword"}`
+
+func newFunctions(t *testing.T, name string) *functions {
+	f := &functions{lambda: lambdas.Start(t), db: database(t, servers.AnyPostgres, name)}
+	f.guarded = newGuarded(t, "functions: {endpoint: \""+f.lambda.URL+"\"}\n",
+		"AWS_ACCESS_KEY_ID=AKIDPAWL", "AWS_SECRET_ACCESS_KEY=for-lambda", "AWS_EC2_METADATA_DISABLED=true")
+	f.sdk = f.as(f.admin, nil)
+	f.rotator = f.enrol("rotator", rotatorPolicy)
+	return f
+}
+
+// python makes a rotation function of a Python program, with the rotator's
+// credentials, unmodified but for where AWS is.
+func (f *functions) python(name, python string, source []byte) {
+	f.lambda.Put(name, lambdas.Python(f.t, python, source,
+		"SECRETS_MANAGER_ENDPOINT="+f.endpoint, "AWS_DEFAULT_REGION="+homeRegion,
+		"AWS_ACCESS_KEY_ID="+f.rotator.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+f.rotator.SecretAccessKey,
+		"AWS_CA_BUNDLE="+filepath.Join(f.dir, config.DefaultCertFile)))
+}
+
+func lambdaARN(name string) string {
+	return "arn:aws:lambda:" + homeRegion + ":" + homeAccount + ":function:" + name
+}
+
+// rotate asks for a rotation by a function; "" = the one that it has.
+func (f *functions) rotate(secret, function string) (version string) {
+	f.t.Helper()
+	in := &secretsmanager.RotateSecretInput{SecretId: &secret, ClientRequestToken: aws.String(f.token())}
+	if function != "" {
+		in.RotationLambdaARN = aws.String(lambdaARN(function))
+	}
+	if _, err := f.sdk.RotateSecret(f.t.Context(), in); err != nil {
+		f.t.Fatal(err)
+	}
+	return *in.ClientRequestToken
+}
+
+// rotated waits until a version is AWSCURRENT and nothing is pending, and
+// returns its value, with which one can log in.
+func (f *functions) rotated(secret, version string) secrets.Credentials {
+	f.t.Helper()
+	until(f.t, "the rotation of "+secret+" by "+fmt.Sprint(f.lambda.Events()), func() bool {
+		stages := f.stages(secret)
+		return slices.Equal(stages[version], []string{secrets.Current})
+	})
+	c := f.current(secret)
+	if err := f.db.Login(f.t.Context(), c); err != nil {
+		f.t.Errorf("%s: AWSCURRENT does not log in: %v", secret, err)
+	}
+	return c
+}
+
+// failing waits until a rotation of the secret has failed, and returns why.
+func (f *functions) failing(secret string) status {
+	f.t.Helper()
+	var s status
+	until(f.t, "a failure of "+secret, func() bool {
+		var all []status
+		if err := json.Unmarshal([]byte(f.do("status", secret, "--json")), &all); err != nil || len(all) != 1 {
+			f.t.Fatal(err, len(all))
+		}
+		s = all[0]
+		return s.LastError != ""
+	})
+	return s
+}
+
+// status is of `pawl status --json` what is looked at.
+type status struct{ State, Kind, LastError string }
+
+// TestPublishedFunctions: rotation functions in Python of the shape that AWS
+// publishes rotate real users three times, unmodified.
+func TestPublishedFunctions(t *testing.T) {
+	python, err := lambdas.FindPython()
+	if err != nil {
+		missing(t, err.Error(), true)
+	}
+	f := newFunctions(t, "published")
+	f.python("single", python, lambdas.PostgresSingleUser)
+	f.python("alternating", python, lambdas.PostgresAlternatingUsers)
+	f.create("root", f.db.Superuser().Value())
+	f.create("by/one", user(t, f.db, "fn_single").Value())
+	f.create("by/two", user(t, f.db, "fn_two").With("masterarn", "root").Value())
+
+	for n := range 3 {
+		before := f.current("by/one")
+		function := ""
+		if n == 0 {
+			function = "single"
+		}
+		after := f.rotated("by/one", f.rotate("by/one", function))
+		if after.Username() != before.Username() || after.Password().Equal(before.Password()) {
+			t.Error("the password is the old one, or another user's")
+		}
+		if err := f.db.Login(t.Context(), before); err == nil {
+			t.Error("the old password still logs in")
+		}
+
+		before = f.current("by/two")
+		if n == 0 {
+			function = "alternating"
+		}
+		after = f.rotated("by/two", f.rotate("by/two", function))
+		want := "fn_two_clone"
+		if n == 1 {
+			want = "fn_two"
+		}
+		if after.Username() != want {
+			t.Errorf("rotation %d made user %q current, not %q", n+1, after.Username(), want)
+		}
+		if err := f.db.Login(t.Context(), before); err != nil {
+			t.Errorf("the other user is locked out: %v", err)
+		}
+	}
+	steps := map[string]int{}
+	for _, e := range f.lambda.Events() {
+		steps[e.Step]++
+	}
+	for _, step := range []string{"createSecret", "setSecret", "testSecret", "finishSecret"} {
+		if steps[step] != 6 {
+			t.Errorf("%s was called %d times in 6 rotations", step, steps[step])
+		}
+	}
+}
+
+// TestFunctionsThatFail: what a function does wrong is told, with its own words
+// and nothing of its secrets, and when it is mended the rotation goes on.
+func TestFunctionsThatFail(t *testing.T) {
+	f := newFunctions(t, "failing")
+	good := func(ctx context.Context, payload []byte) ([]byte, error) {
+		return []byte("null"), f.byHand(ctx, payload)
+	}
+	type failure struct {
+		name string
+		f    lambdas.Func
+		kind string
+		text string // what must be told
+	}
+	cases := []failure{
+		{"raises", func(context.Context, []byte) ([]byte, error) {
+			return nil, &lambdas.Failure{Type: "ValueError", Message: "engine key is missing"}
+		}, "invalid", "ValueError: engine key is missing"},
+		{"refused", func(context.Context, []byte) ([]byte, error) {
+			return nil, &lambdas.Failure{Type: "InternalError", Message: "password authentication failed"}
+		}, "denied", "password authentication failed"},
+		{"idle", func(context.Context, []byte) ([]byte, error) { return []byte("null"), nil }, "invalid", "finishSecret returned, but AWSCURRENT did not move"},
+		{"timeout", func(context.Context, []byte) ([]byte, error) {
+			return nil, &lambdas.Failure{Type: "Sandbox.Timedout", Message: "RequestId: 1 Error: Task timed out after 3.00 seconds"}
+		}, "transient", "Task timed out after 3.00 seconds"},
+		{"tells", func(ctx context.Context, payload []byte) ([]byte, error) {
+			c := f.current("fails/tells")
+			return nil, fmt.Errorf("can't read {\"password\": %q}", c.Password().Reveal())
+		}, "denied", "[redacted]"},
+		{"huge", func(context.Context, []byte) ([]byte, error) {
+			return []byte(`"` + strings.Repeat("x", 100<<20) + `"`), nil
+		}, "invalid", "huge"},
+	}
+	sideBySide(t, 3, cases, func(c failure) string { return c.name }, func(t *testing.T, c failure) {
+		secret := "fails/" + c.name
+		cred := user(t, f.db, "fails_"+c.name)
+		f := &functions{guarded: f.in(t), lambda: f.lambda, db: f.db, sdk: f.sdk, rotator: f.rotator}
+		f.create(secret, cred.Value())
+		f.lambda.Put(c.name, c.f)
+		version := f.rotate(secret, c.name)
+		s := f.failing(secret)
+		if s.Kind != c.kind || !strings.Contains(s.LastError, c.text) {
+			t.Errorf("%s: %s", s.Kind, s.LastError)
+		}
+		if strings.Contains(s.LastError, cred.Password().Reveal()) {
+			t.Error("the error tells the password")
+		}
+		if now := f.current(secret); !now.Password().Equal(cred.Password()) {
+			t.Error("AWSCURRENT has changed")
+		}
+		// Mended; the same version goes on.
+		f.lambda.Put(c.name, good)
+		if _, err := f.sdk.RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{SecretId: &secret, ClientRequestToken: &version}); err != nil {
+			t.Fatal(err)
+		}
+		f.rotated(secret, version)
+	})
+}
+
+// byHand is a rotation function in Go that does everything right.
+func (f *functions) byHand(ctx context.Context, payload []byte) error {
+	var e lambdas.Event
+	if err := json.Unmarshal(payload, &e); err != nil {
+		return err
+	}
+	sdk := f.as(f.rotator, nil)
+	read := func(stage string, version *string) (secrets.Credentials, error) {
+		out, err := sdk.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &e.SecretId, VersionId: version, VersionStage: &stage})
+		if err != nil {
+			return secrets.Credentials{}, err
+		}
+		return secrets.ParseCredentials(secrets.Text(*out.SecretString))
+	}
+	current, err := read(secrets.Current, nil)
+	if err != nil {
+		return err
+	}
+	pending, err := read(secrets.Pending, &e.ClientRequestToken)
+	if codeOf(err) == "ResourceNotFoundException" && e.Step == "createSecret" {
+		value := current.With("password", "made by hand "+e.ClientRequestToken).Value()
+		_, err = sdk.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{
+			SecretId: &e.SecretId, ClientRequestToken: &e.ClientRequestToken,
+			SecretString: aws.String(string(value.Reveal())), VersionStages: []string{secrets.Pending},
+		})
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	switch e.Step {
+	case "createSecret":
+		return nil
+	case "setSecret":
+		if f.db.Login(ctx, pending) == nil {
+			return nil
+		}
+		return f.db.Exec(ctx, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", pending.Username(), pending.Password().Reveal()))
+	case "testSecret":
+		return f.db.Login(ctx, pending)
+	case "finishSecret":
+		d, err := sdk.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &e.SecretId})
+		if err != nil {
+			return err
+		}
+		for version, stages := range d.VersionIdsToStages {
+			if slices.Contains(stages, secrets.Current) {
+				_, err = sdk.UpdateSecretVersionStage(ctx, &secretsmanager.UpdateSecretVersionStageInput{
+					SecretId: &e.SecretId, VersionStage: aws.String(secrets.Current), MoveToVersionId: &e.ClientRequestToken, RemoveFromVersionId: &version,
+				})
+				return err
+			}
+		}
+	}
+	return errors.New("unknown step " + e.Step)
+}

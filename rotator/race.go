@@ -1,0 +1,130 @@
+package rotator
+
+import (
+	"context"
+	"errors"
+
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/strategies"
+)
+
+// Two rotators, one version. Where a claim keeps nobody out (Unfenced), two
+// rotators may take the same version through its steps at the same time. As long
+// as both agree they do the same, and whoever comes second finds it done. They
+// may disagree: one passes the test and promotes the version, the other fails it,
+// gives the version up and puts the old password back. No order of the two may
+// end with an AWSCURRENT that the server refuses. It is closed from both sides:
+//
+//   - Who gives up takes AWSPENDING off, then puts the password back, then reads
+//     the labels: restore. Is the version AWSCURRENT by then, it makes the server
+//     accept it again.
+//   - Who promotes moves AWSCURRENT, then finds out whether AWSPENDING is still
+//     there: Promote's ErrGivenUp. Is it gone, it asks the server and makes it
+//     accept the version again.
+//
+// Each side's write precedes its own look at the other's. So of the two at least
+// one sees the other; and where only the first does, the second had been through
+// before the password was put back, which the first then undoes. What it undoes,
+// it undoes under the labels AWSPENDING and PAWLINTENT on AWSCURRENT: whoever
+// comes next, should it die or fail, finds the table's sixth row, which asks the
+// server.
+//
+// A rotator that dies between its last change at the server and its look at the
+// labels leaves no trace. Then the next rotation's check finds AWSCURRENT refused,
+// and fromPrevious goes on.
+
+// outrun notes of a Conflict that the labels have gone on without the version
+// whose value this run was the last to send, as far as it knows: another rotator
+// may have promoted a newer one before that. Where a claim excludes others this
+// can't be, and the labels tell all.
+func (w *run) outrun(sent string, err error) error {
+	if w.unfenced && err != nil && secrets.KindOf(err) == secrets.Conflict {
+		w.doubt, w.cause = sent, err
+	}
+	return err
+}
+
+// promote moves AWSCURRENT to the job's version. Errors: Conflict; ErrGivenUp.
+func (w *run) promote(ctx context.Context, j *strategies.Job, keepPending bool) error {
+	if err := w.v.Promote(ctx, j.VersionID, keepPending); err != nil || !keepPending || !w.unfenced {
+		return err
+	}
+	// Taking AWSPENDING off would have told whether it was there.
+	vs, err := w.v.Versions(ctx)
+	if err != nil {
+		return err
+	}
+	v, _ := vs.Find(j.VersionID)
+	switch {
+	case !v.Has(secrets.Current) || vs.IDWith(secrets.Pending) != "" && !v.Has(secrets.Pending):
+		return secrets.Errorf(secrets.Conflict, "its staging labels were moved by somebody else")
+	case !v.Has(secrets.Pending):
+		return secrets.Errorf(secrets.Conflict, "version %s is AWSCURRENT, but AWSPENDING was off it already: %w", v.ID, ErrGivenUp)
+	}
+	return nil
+}
+
+// stand makes the server accept a version that was promoted although somebody had
+// given it up. j.Current is what it was made from.
+func (w *run) stand(ctx context.Context, j *strategies.Job, keepPending bool) error {
+	ok, err := w.steps.Probe(ctx, j)
+	if ok && err == nil {
+		return nil
+	}
+	w.note("another rotator has given this version up meanwhile; making sure the server accepts it")
+	for _, label := range []string{secrets.Intent, secrets.Pending} {
+		if lerr := w.v.MoveLabel(ctx, label, j.VersionID); lerr != nil {
+			return errors.Join(lerr, err)
+		}
+	}
+	if err == nil {
+		err = w.set(ctx, j)
+	}
+	if err != nil {
+		return err
+	}
+	// That somebody takes the label off first says that he has found the server
+	// to accept the version.
+	if err := w.v.Promote(ctx, j.VersionID, keepPending); !errors.Is(err, ErrGivenUp) {
+		return err
+	}
+	return nil
+}
+
+// set makes the server accept the pending value, which it may know already where
+// somebody else may have been here: it is asked only when it says no, so that a
+// clean rotation makes no failed login.
+func (w *run) set(ctx context.Context, j *strategies.Job) error {
+	err := w.steps.Set(ctx, j)
+	no := secrets.Policy(err) || err != nil && secrets.KindOf(err) == secrets.Denied && !secrets.Authenticated(err)
+	if !no || j.Resumed || !w.unfenced && !w.driven {
+		return err
+	}
+	w.steps.Close() // what it opened was not good enough
+	j.Resumed = true
+	return w.steps.Set(ctx, j)
+}
+
+// accepted makes sure that the server accepts a version that is AWSCURRENT while
+// a rotation's labels are still on it. A person may have moved AWSCURRENT there
+// before its password was set; or two rotators disagreed.
+func (w *run) accepted(ctx context.Context, j *strategies.Job) error {
+	ok, err := w.steps.Probe(ctx, j)
+	if err != nil || ok {
+		return err
+	}
+	refused := secrets.Errorf(secrets.Denied, "the server refuses the AWSCURRENT credential, and AWSPREVIOUS is no way to set it").
+		WithHint("set the password by hand and store it: pawl secret put %s --value-file -", w.name)
+	from := *j
+	if from.Current, err = j.Previous(ctx); err != nil {
+		return err
+	}
+	if from.Current.IsZero() {
+		return refused
+	}
+	if want, err := w.steps.Adapt(&from); err != nil || !want.Equal(j.Pending) {
+		return refused
+	}
+	w.note("the server does not accept AWSCURRENT; setting its password by AWSPREVIOUS")
+	return w.steps.Set(ctx, &from)
+}
