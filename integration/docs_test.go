@@ -60,14 +60,9 @@ func blocks(t *testing.T, name string) (all []block) {
 	return all
 }
 
-// TestAccessGuide types the blocks of docs/access.md that are marked sh into one
-// shell, in order, in an empty folder. Every command must end well, but for those
-// that end with "|| echo refused": these must fail, and because they were refused.
-// A block marked text is what the one before it printed, some of it, where …
-// stands for anything and line ends for blanks.
+// TestAccessGuide follows docs/access.md from an empty folder.
 func TestAccessGuide(t *testing.T) {
 	t.Parallel()
-	const name = "docs/access.md"
 	aws := newAWSCLI(t)
 	bin, err := build()
 	if err != nil {
@@ -77,10 +72,23 @@ func TestAccessGuide(t *testing.T) {
 	// The page's port may be taken here.
 	program(t, dir, "pawl", `[ "$1" != serve ] || { shift; set -- serve --listen 127.0.0.1:0 "$@"; }`+"\n"+`exec "`+bin+`" "$@"`)
 	program(t, dir, "aws", `exec "`+aws+`" "$@"`)
+	all, refusals := follow(t, "docs/access.md", dir, "", "wait $server") // it must have ended well
+	if refusals < 5 || all < 20 {
+		t.Errorf("%d refusals in %d blocks: is that all?", refusals, all)
+	}
+	nothingStored(t, filepath.Join(dir, "home", "pawl-access"))
+}
 
+// follow types the blocks of a page that are marked sh into one shell, in order,
+// in an empty folder of dir, between a first and a last line of the caller's.
+// Every command must end well, but for those that end with "|| echo refused":
+// these must fail, and because they were refused. A block marked text is what the
+// one before it printed, some of it, where … stands for anything and line ends for
+// blanks. It returns how many blocks there are, and how many refusals.
+func follow(t *testing.T, name, dir, before, after string) (all, refusals int) {
+	t.Helper()
 	guide := blocks(t, name)
-	script := "set -eu\n"
-	refusals := 0
+	script := "set -eu\n" + before + "\n"
 	for _, b := range guide {
 		if b.kind == "sh" {
 			lines, n := typed(b)
@@ -88,8 +96,7 @@ func TestAccessGuide(t *testing.T) {
 			refusals += n
 		}
 	}
-	script += "wait $server\n" // it must have ended well
-	shown := shell(t, dir, script)
+	shown := shell(t, dir, script+after+"\n")
 
 	// What was printed, by the number of the line of the page.
 	printed := map[int]string{}
@@ -109,28 +116,28 @@ func TestAccessGuide(t *testing.T) {
 			were++
 		}
 	}
-	if were != refusals || refusals < 5 || len(guide) < 20 {
-		t.Errorf("%d of %d refusals in %d blocks: is that all?", were, refusals, len(guide))
+	if were != refusals {
+		t.Errorf("%d of %d refusals", were, refusals)
 	}
-	before, examples := "", 0
+	last, examples := "", 0
 	for _, b := range guide {
 		switch b.kind {
 		case "sh":
-			before = ""
+			last = ""
 			for i := range strings.Count(b.text, "\n") + 1 {
-				before += printed[b.line+i] + printed[-b.line-i]
+				last += printed[b.line+i] + printed[-b.line-i]
 			}
 		case "text":
 			examples++
-			if !looksLike(b.text, before) {
-				t.Errorf("%s:%d: the page shows\n%s\nand what was printed is\n%s", name, b.line, b.text, before)
+			if !looksLike(b.text, last) {
+				t.Errorf("%s:%d: the page shows\n%s\nand what was printed is\n%s", name, b.line, b.text, last)
 			}
 		}
 	}
 	if examples == 0 {
 		t.Error("the page shows nothing of what is printed")
 	}
-	nothingStored(t, filepath.Join(dir, "home", "pawl-access"))
+	return len(guide), refusals
 }
 
 // nothingStored makes sure that none of the guide's values and secret access keys

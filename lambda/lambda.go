@@ -29,7 +29,10 @@ type Config struct {
 	// against the secret's own tags; an empty Strategy leaves it to the tag
 	// pawl:strategy, and without one it is single-user.
 	Rules secrets.RotationRules
-	Log   *slog.Logger // nil = slog.Default()
+	// DefaultPort is the port of a kind of server, for secrets without one; nil =
+	// not known.
+	DefaultPort func(engine string) int
+	Log         *slog.Logger // nil = slog.Default()
 	// Reserve is how long before the invocation's end no password begins to be
 	// set any more; 0 = 10 s, or a third of the time there is if that is less.
 	Reserve time.Duration
@@ -46,6 +49,9 @@ type Handler struct {
 func New(c Config) *Handler {
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.DefaultPort == nil {
+		c.DefaultPort = func(string) int { return 0 }
 	}
 	return &Handler{Config: c}
 }
@@ -105,9 +111,10 @@ func (h *Handler) failed(log *slog.Logger, err error) error {
 
 // work is one invocation.
 type work struct {
-	h     *Handler
-	log   *slog.Logger
-	times times
+	h       *Handler
+	log     *slog.Logger
+	times   times
+	stepped bool // it does one step, which log names
 }
 
 // safely calls f; a panic becomes an error that shows no value.
@@ -132,13 +139,20 @@ func (w *work) safely(f func() (any, error)) (answer any, err error) {
 // options has what happens in a run logged.
 func (w *work) options(log *slog.Logger) rotator.Options {
 	return rotator.Options{Report: func(e rotator.Event) {
+		log := log
+		if !w.stepped {
+			log = log.With("step", e.Step)
+			if e.Version != "" {
+				log = log.With("version", e.Version)
+			}
+		}
 		switch {
 		case e.Note != "":
-			log.Info(e.Note, "step", e.Step)
+			log.Info(e.Note)
 		case e.Done:
-			log.Info("step done", "step", e.Step, "version", e.Version, "took", e.Took.Round(time.Millisecond).String())
+			log.Info("step done", "took", e.Took.Round(time.Millisecond).String())
 		default:
-			log.Debug("step begun", "step", e.Step, "version", e.Version)
+			log.Debug("step begun")
 		}
 	}}
 }

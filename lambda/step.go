@@ -18,6 +18,7 @@ func (e step) late(*work) error { return outOfTime(e.SecretID, e.Step, awsAgain)
 // do checks what AWS's own functions check, in their order and words, and does
 // the step. The secret is described once for both.
 func (e step) do(ctx context.Context, w *work) (any, error) {
+	w.stepped = true
 	claim, err := w.h.Store.ClaimVersion(ctx, e.SecretID, e.ClientRequestToken, e.rotationToken)
 	if err != nil {
 		return nil, secrets.At(err, e.SecretID, e.Step, "")

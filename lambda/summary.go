@@ -51,10 +51,10 @@ type Failed struct {
 type summary struct {
 	mu      sync.Mutex
 	is      Summary
-	waiting []string        // not begun
-	running []string        // begun and not ended
-	broken  map[string]bool // servers that did not answer
-	worst   secrets.Kind    // of the failures
+	waiting []string                   // not begun
+	running []string                   // begun and not ended
+	broken  map[string]map[string]bool // by server: the secrets that failed there
+	worst   secrets.Kind               // of the failures
 }
 
 // expect says which secrets it will be about.
@@ -112,22 +112,40 @@ func (s *summary) fail(name string, err error, next time.Time) {
 // severity has first what needs a person.
 var severity = []secrets.Kind{secrets.Denied, secrets.Invalid, secrets.Unknown, secrets.Transient, secrets.Conflict}
 
-// down notes the server that an error is of, and reports whether it was noted
-// before.
-func (s *summary) down(err error) bool {
+// down notes at which server a secret's rotation failed, for a reason that waiting
+// may cure, and reports whether that server is down.
+func (s *summary) down(name string, err error) bool {
 	at := server(err)
 	if at == "" {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.broken[at]
 	if s.broken == nil {
-		s.broken = map[string]bool{}
+		s.broken = map[string]map[string]bool{}
 	}
-	s.broken[at] = true
-	return before
+	if s.broken[at] == nil {
+		s.broken[at] = map[string]bool{}
+	}
+	s.broken[at][name] = true
+	return len(s.broken[at]) >= enoughDown
 }
+
+// isDown reports whether a server (host:port) is down.
+func (s *summary) isDown(addr string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for at, names := range s.broken {
+		if len(names) >= enoughDown && secrets.SameServer(at, addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// enoughDown is how many secrets' rotations must have failed at a server before
+// it is the server, and not one of them, that is down.
+const enoughDown = 2
 
 // leave counts what was not begun as left, and returns how many that are.
 func (s *summary) leave() int {

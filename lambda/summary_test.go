@@ -70,13 +70,19 @@ func TestSummaryIsBounded(t *testing.T) {
 	}
 }
 
-// TestSummaryDown: a server that failed before is known.
+// TestSummaryDown: a server is down when the rotations of two secrets failed there.
 func TestSummaryDown(t *testing.T) {
 	var s summary
 	at := func(server string) error {
 		return secrets.At(secrets.Errorf(secrets.Transient, "refused"), "", "", server)
 	}
-	if s.down(at("db:1")) || !s.down(at("db:1")) || s.down(at("db:2")) || s.down(errors.New("x")) || s.down(errors.New("x")) {
-		t.Error("a server is down from its second failure on, and only that one")
+	if s.down("a", at("db:1")) || s.down("a", at("db:1")) || s.isDown("db:1") {
+		t.Error("one secret makes no server down")
+	}
+	if s.down("b", at("db:2")) || s.down("b", errors.New("nowhere")) || s.down("c", errors.New("nowhere")) {
+		t.Error("down is a server of which nobody spoke twice")
+	}
+	if !s.down("b", at("db:1")) || !s.isDown("DB:1") || s.isDown("db:2") || s.isDown("db:11") || s.isDown("") {
+		t.Error("two secrets make a server down, and only that one")
 	}
 }

@@ -28,7 +28,7 @@ func (e whole) late(*work) error { return outOfTime(e.secret, "", invokeAgain) }
 
 // do rotates the secret until it is done or the time is over.
 func (e whole) do(ctx context.Context, w *work) (any, error) {
-	r := w.runner(&attempts{})
+	r := w.runner(&one{})
 	r.Notify = func(_ string, err error, wait time.Duration) { w.again(w.log, err, wait) }
 	res, err := r.UntilDone(ctx, e.secret, w.options(w.log))
 	if err != nil {
@@ -128,14 +128,14 @@ func (w *work) one(ctx context.Context, s *summary, d service.Due) {
 	s.begin(name)
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(w.h.patience, onePatience))
 	defer cancel()
-	var tries attempts
+	this := one{isDown: s.isDown}
 	var hopeless error
-	r := w.runner(&tries)
-	// A server that does not answer one secret's rotation won't answer the next
-	// one's. Each is tried there, but none is waited for.
+	r := w.runner(&this)
+	// A server that does not answer two secrets' rotations won't answer the
+	// others': nobody waits for it any more.
 	r.Notify = func(_ string, err error, wait time.Duration) {
 		w.again(log, err, wait)
-		if s.down(err) {
+		if s.down(name, err) {
 			hopeless = err
 			cancel()
 		}
@@ -147,24 +147,34 @@ func (w *work) one(ctx context.Context, s *summary, d service.Due) {
 		s.done(name, res)
 		return
 	}
-	if hopeless != nil && secrets.KindOf(err) == secrets.KindOf(hopeless) {
-		err = hopeless
+	kind := secrets.KindOf(err)
+	if kind == secrets.Transient || kind == secrets.Unknown {
+		s.down(name, err)
+	}
+	if hopeless != nil && kind == secrets.KindOf(hopeless) {
+		err = hopeless // without what the waiting added
 	}
 	err = secrets.At(err, name, "", "")
-	log.Error(oneLine(err, maxText), "errorType", typeOf(secrets.KindOf(err)))
-	s.failed(name, err, tries.next())
+	log.Error(oneLine(err, maxText), "errorType", typeOf(kind))
+	s.failed(name, err, this.attempt.NextTry)
+}
+
+// one is what is known of one secret's rotation besides what the store knows.
+type one struct {
+	attempt secrets.Attempt        // the last record of a failure
+	isDown  func(addr string) bool // nil = no server is known to be down
 }
 
 // runner runs whole rotations, by the operator's rules.
-func (w *work) runner(a *attempts) *scheduler.Runner {
-	return &scheduler.Runner{Plan: plan{Store: w.h.Store, h: w.h, attempts: a}, Rotator: w.rotator(), Log: w.log}
+func (w *work) runner(o *one) *scheduler.Runner {
+	return &scheduler.Runner{Plan: plan{Store: w.h.Store, h: w.h, one: o}, Rotator: w.rotator(), Log: w.log}
 }
 
 // plan is the store as the scheduler's.
 type plan struct {
 	*aws.Store
-	h        *Handler
-	attempts *attempts
+	h   *Handler
+	one *one
 }
 
 // Claim claims a secret.
@@ -191,15 +201,28 @@ func (c ruled) Rotation() secrets.Rotation {
 
 // Save remembers the record, too.
 func (c ruled) Save(ctx context.Context, a secrets.Attempt) error {
-	c.p.attempts.last = a
+	c.p.one.attempt = a
 	return c.Claim.Save(ctx, a)
 }
 
-// attempts remembers the record of one secret's failure.
-type attempts struct{ last secrets.Attempt }
-
-// next is when the secret is tried again; zero = that is not known.
-func (a *attempts) next() time.Time { return a.last.NextTry }
+// Value reads a value. It is Transient for one of a server that is down: before
+// it is read nobody knows where the secret's user is.
+func (c ruled) Value(ctx context.Context, versionID string) (secrets.Value, error) {
+	v, err := c.Claim.Value(ctx, versionID)
+	if err != nil || c.p.one.isDown == nil {
+		return v, err
+	}
+	at := c.Rotation().Rules.AdminHost
+	if creds, perr := secrets.ParseCredentials(v); perr == nil && at == "" {
+		at = creds.Server(c.p.h.DefaultPort(cmp.Or(c.Rotation().Rules.Engine, creds.Engine())))
+	}
+	if at != "" && c.p.one.isDown(at) {
+		e := secrets.Errorf(secrets.Transient, "the server did not answer the rotations of other secrets; this one was not tried").
+			WithHint("look at the errors of those")
+		return secrets.Value{}, secrets.At(e, "", "", at)
+	}
+	return v, nil
+}
 
 // server is where an error happened, "" for nowhere in particular.
 func server(err error) string {

@@ -34,6 +34,7 @@ func rotated(s lambda.Summary) (names []string) {
 // TestLambdaSecret: the whole rotation of one secret, in one invocation; in two
 // where the time of the first is over in the middle.
 func TestLambdaSecret(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := w.start()
 	old := w.user("whole")
@@ -77,6 +78,7 @@ func TestLambdaSecret(t *testing.T) {
 // TestLambdaSchedule: what is due by its tags is rotated, and nothing else; what
 // fails makes the invocation fail, and is told with when it is tried again.
 func TestLambdaSchedule(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := w.start()
 	old := map[string]secrets.Credentials{}
@@ -128,6 +130,28 @@ func TestLambdaSchedule(t *testing.T) {
 	}
 	if s := summary(t, f.ok(soon, schedule)); len(s.Rotated)+len(s.Failed) != 0 {
 		t.Errorf("before its next try: %+v", s)
+	}
+
+	// A server that is down costs the secrets of the others nothing.
+	broken := newNearby(t, w.db.Server)
+	broken.breaks(0, false)
+	for i := range 7 {
+		w.create(w.past, fmt.Sprintf("prod/a-broken%d", i), w.userBy(broken, fmt.Sprintf("broken%d", i)), "pawl:schedule", "rate(10 days)")
+	}
+	w.create(w.past, "prod/healthy", w.user("healthy"), "pawl:schedule", "rate(10 days)")
+	began := time.Now()
+	e = f.fails(time.Minute, schedule)
+	s = summary(t, e.Message)
+	if e.Type != "Transient" || !slices.Equal(rotated(s), []string{"prod/healthy"}) || len(s.Failed) != 7 || !strings.Contains(e.Message, "this one was not tried") {
+		t.Errorf("%+v", e)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	broken.heals()
+	// They are tried again within seconds; by the time of their tags.
+	for i := range 7 {
+		f.ok(soon, map[string]string{"secret": fmt.Sprintf("prod/a-broken%d", i)})
 	}
 
 	// Of many that are due while the database does not answer, those are left for

@@ -146,13 +146,15 @@ func (w *world) start(env ...string) *function {
 
 // user makes a user of the database, who is reached through the network that a
 // test can break.
-func (w *world) user(name string) secrets.Credentials {
+func (w *world) user(name string) secrets.Credentials { return w.userBy(w.near, name) }
+
+func (w *world) userBy(n *nearby, name string) secrets.Credentials {
 	w.t.Helper()
 	c, err := w.db.AddUser(w.t.Context(), w.db.Name+"_"+name)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return c.WithNumber("port", fmt.Sprint(w.near.port))
+	return c.WithNumber("port", fmt.Sprint(n.port))
 }
 
 func (w *world) superuser() secrets.Credentials {

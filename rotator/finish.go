@@ -18,10 +18,12 @@ func (w *run) finishPending(ctx context.Context, j *strategies.Job) error {
 		keep := followUps || w.driven
 		err := w.promote(ctx, j, keep)
 		if errors.Is(err, ErrGivenUp) {
-			err = w.stand(ctx, j, keep)
+			err = w.stand(ctx, j, j.VersionID)
+		} else {
+			err = w.outrun(j.VersionID, err)
 		}
 		if err != nil || !followUps {
-			return w.outrun(j.VersionID, err)
+			return err
 		}
 		if err := f.Finish(ctx, j); err != nil || w.driven {
 			return err
@@ -125,17 +127,16 @@ func (w *run) restore(ctx context.Context, j *strategies.Job) error {
 		intent, _ := vs.With(secrets.Intent)
 		switch {
 		case current == j.VersionID && w.current != j.VersionID && (pending == "" || pending == j.VersionID):
-			err := w.stand(rctx, j, w.driven)
-			if err == nil {
-				err = secrets.Errorf(secrets.Conflict, "another rotator promoted version %s while it was given up here", j.VersionID).
-					WithHint("see who else rotates this secret: pawl secret versions %s", w.name)
+			if err := w.stand(rctx, j, w.current); err != nil {
+				return err
 			}
-			return w.outrun(j.VersionID, err)
+			return w.outrun(j.VersionID, secrets.Errorf(secrets.Conflict, "another rotator promoted version %s while it was given up here", j.VersionID).
+				WithHint("see who else rotates this secret: pawl secret versions %s", w.name))
 		case failed != nil:
 			return failed
 		case current != w.current:
 			err = secrets.Errorf(secrets.Conflict, "AWSCURRENT was moved while the password before was put back")
-		case intent.ID == j.VersionID:
+		case intent.ID == j.VersionID && intent.ID != current:
 			err = w.v.MoveLabel(ctx, secrets.Intent, current)
 			if err == nil && w.unfenced {
 				continue // this took a label that a promotion in between relies on
@@ -159,7 +160,7 @@ func (w *run) settle(ctx context.Context, vs secrets.Versions, id string) error 
 	j.Resumed = true
 	err = w.restore(ctx, j)
 	switch v, _ := vs.Find(id); {
-	case err == nil && v.Has(secrets.Intent):
+	case err == nil && v.Has(secrets.Intent) && !v.Has(secrets.Current) && !v.Has(secrets.Previous):
 		w.gaveUp(id, "the server accepts AWSCURRENT; the abandoned value is done with")
 	case secrets.Policy(err) && w.driven:
 		return secrets.Prefixed(err, "the server holds the abandoned version %s and does not take AWSCURRENT's password", id).

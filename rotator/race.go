@@ -33,15 +33,32 @@ import (
 // labels leaves no trace. Then the next rotation's check finds AWSCURRENT refused,
 // and fromPrevious goes on.
 
-// outrun notes of a Conflict that the labels have gone on without the version
-// whose value this run was the last to send, as far as it knows: another rotator
-// may have promoted a newer one before that. Where a claim excludes others this
-// can't be, and the labels tell all.
+// outrun notes of a Conflict, or of a refusal that may come of one, that the
+// labels have gone on without the version whose value this run was the last to
+// send, as far as it knows: another rotator may have promoted a newer one before
+// that. Where a claim excludes others this can't be, and the labels tell all.
 func (w *run) outrun(sent string, err error) error {
-	if w.unfenced && err != nil && secrets.KindOf(err) == secrets.Conflict {
+	if kind := secrets.KindOf(err); w.unfenced && err != nil && (kind == secrets.Conflict || kind == secrets.Denied) {
 		w.doubt, w.cause = sent, err
 	}
 	return err
+}
+
+// overtaken reports whether the labels must be read again before the run may end
+// by err: see outrun. A refusal is looked behind once, since each look may cost
+// another failed login.
+func (w *run) overtaken(err error) bool {
+	if err == nil || w.doubt == "" {
+		return false
+	}
+	switch secrets.KindOf(err) {
+	case secrets.Conflict:
+		return true
+	case secrets.Denied:
+		w.refusals++
+		return w.refusals == 1
+	}
+	return false
 }
 
 // promote moves AWSCURRENT to the job's version. Errors: Conflict; ErrGivenUp.
@@ -65,30 +82,29 @@ func (w *run) promote(ctx context.Context, j *strategies.Job, keepPending bool) 
 }
 
 // stand makes the server accept a version that was promoted although somebody had
-// given it up. j.Current is what it was made from.
-func (w *run) stand(ctx context.Context, j *strategies.Job, keepPending bool) error {
+// given it up. j.Current is what it was made from; sent is the version whose value
+// this run was the last to send.
+func (w *run) stand(ctx context.Context, j *strategies.Job, sent string) error {
 	ok, err := w.steps.Probe(ctx, j)
 	if ok && err == nil {
 		return nil
 	}
 	w.note("another rotator has given this version up meanwhile; making sure the server accepts it")
-	for _, label := range []string{secrets.Intent, secrets.Pending} {
+	for _, label := range []string{secrets.Intent, secrets.Pending} { // the sixth row asks the server only where it finds both
 		if lerr := w.v.MoveLabel(ctx, label, j.VersionID); lerr != nil {
-			return errors.Join(lerr, err)
+			return w.outrun(sent, errors.Join(lerr, err))
 		}
 	}
 	if err == nil {
 		err = w.set(ctx, j)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		sent, err = j.VersionID, w.v.Promote(ctx, j.VersionID, w.driven)
 	}
-	// That somebody takes the label off first says that he has found the server
-	// to accept the version.
-	if err := w.v.Promote(ctx, j.VersionID, keepPending); !errors.Is(err, ErrGivenUp) {
-		return err
+	if errors.Is(err, ErrGivenUp) {
+		return nil // whoever took the label off has found the server to accept it
 	}
-	return nil
+	return w.outrun(sent, err)
 }
 
 // set makes the server accept the pending value, which it may know already where

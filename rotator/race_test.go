@@ -34,7 +34,9 @@ type proc struct {
 	ended bool
 
 	badTest bool
-	fuse    int // calls until it dies; 0 = never
+	calls   int
+	before  func(call int) // what others do before each of its calls
+	fuse    int            // calls until it dies; 0 = never
 	after   bool
 	dead    bool
 	midway  bool    // it has changed the server in the run it is in
@@ -53,6 +55,9 @@ func (p *proc) at(effect func() error) error {
 	}
 	if p.dead {
 		return errDead
+	}
+	if p.calls++; p.before != nil {
+		p.before(p.calls)
 	}
 	sets := p.w.sets
 	defer func() { p.midway = p.midway || p.w.sets != sets }()

@@ -172,8 +172,9 @@ type run struct {
 	fresh    int    // values refused by the server's rules so far
 	current  string // AWSCURRENT's id as the job at hand has it
 
-	doubt string // see outrun
-	cause error  // the Conflict that brought the doubt
+	doubt    string // see outrun
+	cause    error  // the error that brought the doubt
+	refusals int    // see overtaken
 }
 
 func (w *run) loop(ctx context.Context) (Result, error) {
@@ -227,8 +228,7 @@ func (w *run) loop(ctx context.Context) (Result, error) {
 			}
 			res, again, err = w.rotate(ctx, vs, id)
 		}
-		overtaken := w.doubt != "" && err != nil && secrets.KindOf(err) == secrets.Conflict
-		if !overtaken && (err != nil || !again) {
+		if !w.overtaken(err) && (err != nil || !again) {
 			return res, err
 		}
 	}

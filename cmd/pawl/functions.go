@@ -4,20 +4,12 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 
-	sdk "github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
-
 	"github.com/pawlhq/pawl/config"
-	"github.com/pawlhq/pawl/engines"
 	"github.com/pawlhq/pawl/rotator"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/strategies/function"
@@ -37,7 +29,7 @@ type callers struct {
 	cfg *config.Config
 
 	mu     sync.Mutex
-	lambda map[string]*lambda.Client // by region
+	lambda function.InvokeAPI // nil until a Lambda function is called
 }
 
 // open gives the functions what they reach their secrets by.
@@ -48,7 +40,7 @@ func (f *functions) open(a *app) {
 
 // configure makes the functions those of a configuration.
 func (f *functions) configure(cfg *config.Config) {
-	f.now.Store(&callers{cfg: cfg, lambda: map[string]*lambda.Client{}})
+	f.now.Store(&callers{cfg: cfg})
 }
 
 // Has implements service.Functions.
@@ -108,7 +100,7 @@ func (f *functions) caller(now *callers, arn string) (function.Caller, error) {
 		return nil, secrets.Errorf(secrets.Invalid, "%s is none of the rotation functions that may be called", arn).
 			WithHint("allow it in %s: functions: {allow: [%q]}", now.cfg.Path, arn)
 	}
-	api, err := now.client(arn)
+	api, err := now.invokeAPI()
 	if err != nil {
 		return nil, err
 	}
@@ -128,40 +120,20 @@ func (p program) Check(ctx context.Context) error {
 	return p.Command.Check(ctx)
 }
 
-// client returns the Lambda API of the region of a function, by the credentials
-// that the environment has. Of the endpoints that the environment names none is
-// minded.
-func (c *callers) client(arn string) (*lambda.Client, error) {
-	parts := strings.SplitN(arn, ":", 5)
-	if len(parts) < 5 || parts[2] != "lambda" || parts[3] == "" {
-		return nil, secrets.Errorf(secrets.Invalid, "%q is not the ARN of a Lambda function (arn:aws:lambda:REGION:ACCOUNT:function:NAME)", arn)
-	}
-	region, f := parts[3], c.cfg.Functions
+// invokeAPI returns the client of the Lambda API, made once; each call goes to the
+// region of its function. Errors are Invalid.
+func (c *callers) invokeAPI() (function.InvokeAPI, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if client := c.lambda[region]; client != nil {
-		return client, nil
+	if c.lambda != nil {
+		return c.lambda, nil
 	}
-	o := []func(*awsconfig.LoadOptions) error{awsconfig.WithRegion(region)}
-	if f.Profile != "" {
-		o = append(o, awsconfig.WithSharedConfigProfile(f.Profile))
-	}
-	if u, err := url.Parse(f.Endpoint); err == nil && engines.Loopback(u.Hostname()) {
-		o = append(o, awsconfig.WithEC2IMDSClientEnableState(imds.ClientDisabled)) // no cloud to wait for
-	}
-	env, err := awsconfig.LoadDefaultConfig(context.Background(), o...)
+	api, err := function.NewInvokeAPI(context.Background(), function.LambdaConfig{Endpoint: c.cfg.Functions.Endpoint, Profile: c.cfg.Functions.Profile})
 	if err != nil {
-		return nil, secrets.Errorf(secrets.Invalid, "the AWS configuration of this environment, for AWS Lambda: %w", err).
-			WithHint("look at functions.profile, AWS_PROFILE, AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE and AWS_CA_BUNDLE")
+		return nil, err
 	}
-	client := lambda.NewFromConfig(env, func(o *lambda.Options) {
-		o.BaseEndpoint = nil
-		if f.Endpoint != "" {
-			o.BaseEndpoint = sdk.String(f.Endpoint)
-		}
-	})
-	c.lambda[region] = client
-	return client, nil
+	c.lambda = api
+	return api, nil
 }
 
 // mostKey is more than any shared key has, in bytes.

@@ -28,13 +28,15 @@ rotation; and an EventBridge schedule or {"due": true}, for all that is due.
 
 AWS Lambda starts it, as the program "bootstrap" in the archive that make lambda
 makes; nobody else can. The function's environment variables configure it, and no
-file does: docs/lambda.md has them.`,
-		Example: `  make lambda
+file does: docs/lambda.md has them.
+
+  make lambda
   aws lambda create-function --function-name pawl --runtime provided.al2023 --handler bootstrap \
     --architectures arm64 --zip-file fileb://dist/pawl-lambda-arm64.zip --timeout 60 --role ROLE-ARN
   aws lambda invoke --function-name pawl --cli-binary-format raw-in-base64-out \
     --payload '{"secret":"prod/app"}' /dev/stdout`,
-		Args: cobra.NoArgs,
+		Example: "  AWS_LAMBDA_RUNTIME_API=127.0.0.1:9001 pawl lambda",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := g.hereOnly(cmd); err != nil {
 				return err
@@ -83,7 +85,7 @@ func newLambdaHandler(ctx context.Context, environ []string, errOut io.Writer) (
 	}
 	engines, clock := registry(), clockwork.NewRealClock()
 	return lambda.New(lambda.Config{
-		Store: store, Rules: env.Rules, Log: log,
+		Store: store, Rules: env.Rules, DefaultPort: defaultPort, Log: log,
 		Rotator: &rotator.Rotator{Clock: clock, Steps: func(rules secrets.RotationRules) rotator.Steps {
 			return strategies.NewUsers(strategies.Config{
 				Engines: engines, Random: rand.Reader, Clock: clock,

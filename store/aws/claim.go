@@ -286,7 +286,7 @@ func (c *Claim) Value(ctx context.Context, versionID string) (secrets.Value, err
 		return v, nil
 	}
 	got, err := c.s.api.value(ctx, c.id, versionID)
-	if secrets.CodeOf(err) == resourceNotFound && err != nil {
+	if secrets.CodeOf(err) == resourceNotFound {
 		// Is the secret gone, or the version, or is it empty?
 		if err := c.look(ctx); err != nil {
 			return secrets.Value{}, err
@@ -335,7 +335,7 @@ func (c *Claim) readSoon(ctx context.Context, versionID string) (*version, error
 // look reads the secret afresh. Errors: Conflict where it is gone.
 func (c *Claim) look(ctx context.Context) error {
 	r, err := c.s.find(ctx, c.id)
-	if secrets.CodeOf(err) == resourceNotFound && err != nil {
+	if secrets.CodeOf(err) == resourceNotFound {
 		return c.deleted()
 	}
 	if err != nil {

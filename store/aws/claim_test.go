@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pawlhq/pawl/rotator"
 	"github.com/pawlhq/pawl/scheduler"
@@ -438,11 +439,19 @@ func TestGivenUpAgainAndAgain(t *testing.T) {
 	}
 	c.Release()
 	c = w.claim("s")
-	for n := 3; n < maxGivenUp; n++ {
-		giveUp(c, n)
+	giveUp(c, 3)
+	c.Release()
+	c = w.claim("s")
+	arn := c.ARN()
+	for n := 4; n < secrets.MaxVersions-1; n++ {
+		w.put("s", derivedID(arn, tok("v1"), n), "x", "given-up")
 	}
 	_, err := c.PutPending(t.Context(), "", val("x"))
-	wantKind(t, err, secrets.Invalid, "64 values", "pawl secret put s")
+	wantKind(t, err, secrets.Invalid, "about 100 versions made within a day")
+	w.clock.Advance(25 * time.Hour)
+	if id, err := c.PutPending(t.Context(), "", val("x")); err != nil || id != derivedID(arn, tok("v1"), secrets.MaxVersions-1) {
+		t.Errorf("%s, %v", id, err)
+	}
 	c.Release()
 	w.put("s", "v2", "the same again")
 	giveUpNone := w.claim("s")
@@ -457,7 +466,7 @@ func TestRace(t *testing.T) {
 	w := newWorld(t)
 	w.create("s", "old")
 	stores := []*Store{w.Store, w.another()}
-	for round := range 40 {
+	for round := range 15 {
 		before := w.holder("s", secrets.Current)
 		var wg sync.WaitGroup
 		ids, values, errs := make([]string, 2), make([]secrets.Value, 2), make([]error, 2)

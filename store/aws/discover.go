@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -33,10 +32,11 @@ func (s *Store) queries(named []string) [][]types.Filter {
 	byName := func(names []string) []types.Filter {
 		return []types.Filter{{Key: types.FilterNameStringTypeName, Values: names}}
 	}
-	// A ! before a value turns a filter round.
-	if len(named) > maxNamed || slices.ContainsFunc(named, func(n string) bool { return strings.HasPrefix(n, "!") }) {
+	if len(named) > maxNamed {
 		return [][]types.Filter{nil}
 	}
+	// A ! before a value turns a filter round. A name that begins so passes even
+	// then: it does not begin with what follows.
 	var out [][]types.Filter
 	for names := range slices.Chunk(named, namesACall) {
 		out = append(out, byName(names))
@@ -189,8 +189,8 @@ func (s *Store) notListed(ctx context.Context, err error) {
 	}
 }
 
-// date asks AWS when the versions of these secrets were made. Those of which it
-// can't be told are held back for a while. Errors: ctx's.
+// date asks AWS when the versions of these secrets were made. Those that may be
+// due, and of which it can't be told, are held back for a while. Errors: ctx's.
 func (s *Store) date(ctx context.Context, es []*entry) error {
 	var (
 		wg    sync.WaitGroup
@@ -248,7 +248,9 @@ func (s *Store) dateOne(ctx context.Context, e *entry) error {
 	if err != nil {
 		l.place(e, func() {
 			e.undatable = err
-			e.hold(secrets.KindOf(err), now)
+			if e.undated {
+				e.hold(secrets.KindOf(err), now)
+			}
 			s.ponder(e, now)
 		})
 		return err

@@ -217,9 +217,6 @@ func (s *Store) learn(r *record) {
 		e = &entry{record: fresh, first: now}
 		l.entries[key] = e
 	}
-	if fresh.Versions.IDWith(secrets.Current) != e.Versions.IDWith(secrets.Current) && fresh.Changed.Before(now) {
-		fresh.Changed = now // whoever made it current did so by now
-	}
 	l.place(e, func() {
 		fresh.datedBy(e.Versions)
 		e.record, e.gone, e.learnt, e.held, e.fails = fresh, false, now, time.Time{}, 0

@@ -11,8 +11,9 @@ import (
 
 const (
 	// maxGivenUp is how many values made from one AWSCURRENT may have been given
-	// up: a server that refuses all of them wants a person.
-	maxGivenUp = 64
+	// up. It is more than AWS keeps of versions without labels for longer than a
+	// day: what fails for weeks, three values at a time, never comes to it.
+	maxGivenUp = 128
 	// findOutTime bounds finding out what became of a write, also where the
 	// caller's time is over.
 	findOutTime = 5 * time.Second
@@ -69,7 +70,7 @@ func (c *Claim) PutPending(ctx context.Context, id string, v secrets.Value) (str
 			return id, nil
 		}
 	}
-	return "", secrets.At(secrets.Errorf(secrets.Invalid, "%d values made from the version that is AWSCURRENT were given up one after another", maxGivenUp).
+	return "", secrets.At(secrets.Errorf(secrets.Invalid, "%d values made from the version that is AWSCURRENT were given up within a day", maxGivenUp).
 		WithHint("see why they fail, then store the present value again, which begins anew: pawl secret put %s --value-file -", c.arn.Name), c.arn.Name, "", "")
 }
 
@@ -91,7 +92,7 @@ func (c *Claim) putAs(ctx context.Context, id string, v secrets.Value) (ok bool,
 	defer cancel()
 	there, rerr := c.read(fctx, id, secrets.CodeOf(err) == resourceExists)
 	switch {
-	case secrets.CodeOf(rerr) == resourceNotFound && rerr != nil:
+	case secrets.CodeOf(rerr) == resourceNotFound:
 		if err := c.look(fctx); err != nil && secrets.KindOf(err) == secrets.Conflict {
 			return false, err
 		}

@@ -227,8 +227,8 @@ func TestAnswers(t *testing.T) {
 		"600":           {answer(699, "", ""), secrets.Denied, []string{"699"}},
 		"500, 100 MB":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); flood(w) }, secrets.Denied, []string{"spam and eggs"}},
 		"redirect": {func(w http.ResponseWriter, req *http.Request) {
-			http.Redirect(w, req, "/other", http.StatusTemporaryRedirect)
-		}, secrets.Invalid, []string{"307", "redirects are not followed"}},
+			http.Redirect(w, req, "/other", http.StatusSeeOther)
+		}, secrets.Invalid, []string{"303", "redirects are not followed"}},
 		"the key": {answer(500, "text/plain", "your key is "+key.Reveal()), secrets.Denied, []string{"your key is [redacted]"}},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -90,7 +90,8 @@ func (l *Lambda) invoke(ctx context.Context, how types.InvocationType, payload [
 	if how == types.InvocationTypeDryRun && status(err) == http.StatusNotImplemented {
 		return nil, nil
 	}
-	return nil, l.refused(ctx, err, sent.Load())
+	// A dry run has done nothing, whatever became of its answer.
+	return nil, l.refused(ctx, err, sent.Load() && how != types.InvocationTypeDryRun)
 }
 
 // failed is the error of a function that failed, by what the API answered.

@@ -236,6 +236,7 @@ func TestNoAnswer(t *testing.T) {
 	if asked, _ := s.requests(); len(asked) != 1 {
 		t.Errorf("asked %d times", len(asked))
 	}
+	want(t, l.Check(t.Context()), secrets.Transient, functionARN)
 	s.next(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Amz-Function-Error", "Unhandled")
 		w.Header().Set("Content-Length", "100")

@@ -145,7 +145,7 @@ func TestHostileTextsAreReadQuickly(t *testing.T) {
 		message, cut := bounded(long, false)
 		begun := time.Now()
 		r.clean(message, cut)
-		if took := time.Since(begun); took > 10*time.Second {
+		if took := time.Since(begun); took > 30*time.Second {
 			t.Errorf("%q: %v", unit, took)
 		}
 	}

@@ -1,0 +1,490 @@
+package integration_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+
+	"github.com/pawlhq/pawl/integration/servers"
+	"github.com/pawlhq/pawl/integration/workload"
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/service"
+)
+
+// The operations of Secrets Manager, by the names that its protocol has for them.
+const (
+	opDescribe = "DescribeSecret"
+	opValue    = "GetSecretValue"
+	opList     = "ListSecrets"
+	opVersions = "ListSecretVersionIds"
+	opPut      = "PutSecretValue"
+	opStage    = "UpdateSecretVersionStage"
+	opTag      = "TagResource"
+	opUntag    = "UntagResource"
+)
+
+// pawlIntent is secrets.Intent by the name it has at AWS.
+const pawlIntent = "pawl:intent"
+
+// cloud is a Pawl behind signatures and policies that stands for AWS Secrets
+// Manager, with a gate of ours in front of it, and a database whose users' secrets
+// are there. Who rotates them has no more rights than docs/aws.md publishes.
+type cloud struct {
+	*guarded
+	gate *gate
+	db   *workload.Database
+	sdk  *secretsmanager.Client // the administrator's, past the gate
+	user aws.Credentials        // who rotates
+	said *screen                // all that commands printed
+}
+
+func newCloud(t testing.TB, name string) *cloud {
+	t.Helper()
+	c := &cloud{db: database(t, servers.AnyPostgres, name), guarded: newGuarded(t, ""), said: &screen{}}
+	c.gate = newGate(t, c.guarded)
+	c.sdk = c.as(c.admin, nil)
+	c.user = c.enrol("rotator", leastRights(t))
+	t.Cleanup(func() { c.tellNothing(t) })
+	return c
+}
+
+// leastRights are the statements of the policy that docs/aws.md publishes.
+func leastRights(t testing.TB) string {
+	t.Helper()
+	var all []json.RawMessage
+	for _, s := range publishedPolicy(t) {
+		text, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, text)
+	}
+	return string(bytes.Join(rawTexts(all), []byte(",")))
+}
+
+func rawTexts(all []json.RawMessage) (out [][]byte) {
+	for _, r := range all {
+		out = append(out, r)
+	}
+	return out
+}
+
+// statement is one of a policy.
+type statement struct {
+	Sid, Effect string
+	Action      any
+	Resource    any
+	Condition   any `json:",omitempty"`
+}
+
+// publishedPolicy is the first policy in docs/aws.md. Its account and region are
+// those of the sites here, its secrets those with names like prod/app/db, and the
+// superuser's is root/db.
+func publishedPolicy(t testing.TB) []statement {
+	t.Helper()
+	var doc struct{ Statement []statement }
+	for _, b := range blocks(t, "docs/aws.md") {
+		if b.kind != "json" {
+			continue
+		}
+		if err := json.Unmarshal([]byte(b.text), &doc); err != nil {
+			t.Fatalf("docs/aws.md:%d: %v", b.line, err)
+		}
+		return doc.Statement
+	}
+	t.Fatal("docs/aws.md has no policy")
+	return nil
+}
+
+// elsewhere is a folder on another machine: nothing but a configuration with AWS as
+// the store, which ends with these lines, and the rotator's credentials.
+func (c *cloud) elsewhere(t testing.TB, lines string) *site {
+	t.Helper()
+	return c.elsewhereAs(t, c.user, c.gate.url, lines)
+}
+
+// elsewhereAs is elsewhere with others' credentials, and another endpoint.
+func (c *cloud) elsewhereAs(t testing.TB, who aws.Credentials, endpoint, lines string) *site {
+	t.Helper()
+	dir := t.TempDir()
+	s := &site{
+		pawl: &pawl{t: t, store: c.store, svc: c.svc}, dir: dir, bin: c.bin,
+		env: append(variables(who), "HOME="+dir),
+	}
+	store := fmt.Sprintf("store: {aws: {region: %s, endpoint: %q, discover: true}}\n", homeRegion, endpoint)
+	if err := os.WriteFile(s.file(), []byte(store+lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// variables are credentials as an environment has them.
+func variables(who aws.Credentials) []string {
+	var out []string
+	for name, v := range map[string]string{"AWS_ACCESS_KEY_ID": who.AccessKeyID, "AWS_SECRET_ACCESS_KEY": who.SecretAccessKey, "AWS_SESSION_TOKEN": who.SessionToken} {
+		if v != "" {
+			out = append(out, name+"="+v)
+		}
+	}
+	return out
+}
+
+// at runs a command in a site; what it prints is looked through in the end.
+func (c *cloud) at(s *site, args ...string) result {
+	s.t.Helper()
+	r := s.cli(args...)
+	fmt.Fprintln(c.said, r.out, r.err)
+	return r
+}
+
+// background is a context that also lasts while a test cleans up.
+func (c *cloud) background() context.Context { return context.WithoutCancel(c.t.Context()) }
+
+// tellNothing checks that no password that any secret ever had is in what commands
+// printed, or in a tag.
+func (c *cloud) tellNothing(t testing.TB) {
+	said := c.said.String() + c.daemon.err.String()
+	in := &secretsmanager.ListSecretsInput{}
+	for {
+		out, err := c.sdk.ListSecrets(c.background(), in)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for _, s := range out.SecretList {
+			all := said
+			for _, tag := range s.Tags {
+				all += "\n" + *tag.Value
+			}
+			if i, found := contains(all, c.passwords(*s.Name)); found {
+				t.Errorf("password %d of %s is told", i, *s.Name)
+			}
+		}
+		if out.NextToken == nil {
+			return
+		}
+		in.NextToken = out.NextToken
+	}
+}
+
+// passwords are those of all versions of a secret.
+func (c *cloud) passwords(name string) (out []string) {
+	c.t.Helper()
+	in := service.ListSecretVersionIDsInput{SecretID: name, IncludeDeprecated: true}
+	for {
+		all, err := c.svc.ListSecretVersionIDs(c.background(), in)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for _, v := range all.Versions {
+			got, err := c.svc.GetSecretValue(c.background(), service.GetSecretValueInput{SecretID: name, VersionID: v.VersionID})
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			if cred, err := secrets.ParseCredentials(got.Value); err == nil && cred.Password().Reveal() != "" {
+				out = append(out, cred.Password().Reveal())
+			}
+		}
+		if in.NextToken = all.NextToken; in.NextToken == "" {
+			return out
+		}
+	}
+}
+
+// tagged makes a secret with tags, given as key and value by turns.
+func (c *cloud) tagged(name string, v secrets.Value, tags ...string) {
+	c.t.Helper()
+	in := &secretsmanager.CreateSecretInput{Name: &name, SecretString: aws.String(string(v.Reveal()))}
+	for pair := range slices.Chunk(tags, 2) {
+		in.Tags = append(in.Tags, types.Tag{Key: &pair[0], Value: &pair[1]})
+	}
+	if _, err := c.sdk.CreateSecret(c.background(), in); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// tags are a secret's.
+func (c *cloud) tags(name string) map[string]string {
+	c.t.Helper()
+	out, err := c.sdk.DescribeSecret(c.background(), &secretsmanager.DescribeSecretInput{SecretId: &name})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	tags := map[string]string{}
+	for _, tag := range out.Tags {
+		tags[*tag.Key] = *tag.Value
+	}
+	return tags
+}
+
+// resting checks that nothing is under way at a secret: no version is pending, and
+// the intent is where no password is in doubt. The secret's AWSCURRENT logs in.
+func (c *cloud) resting(t testing.TB, name string) {
+	t.Helper()
+	stages := c.stages(name)
+	if intent := c.holder(name, pawlIntent); c.holder(name, secrets.Pending) != "" ||
+		intent != "" && intent != c.holder(name, secrets.Current) && intent != c.holder(name, secrets.Previous) {
+		t.Errorf("%s is not at rest: %v", name, stages)
+	}
+	if err := c.db.Login(c.background(), c.current(name)); err != nil {
+		t.Errorf("%s: AWSCURRENT does not log in: %v", name, err)
+	}
+}
+
+// rotates runs `pawl rotate NAME`, which must end well, and checks that it did.
+func (c *cloud) rotates(s *site, name string, more ...string) result {
+	s.t.Helper()
+	before := c.holder(name, secrets.Current)
+	r := c.at(s, append([]string{"rotate", name}, more...)...)
+	if r.code != 0 {
+		s.t.Errorf("rotate %s: exit code %d: %s%s", name, r.code, r.out, r.err)
+	}
+	if c.holder(name, secrets.Current) == before {
+		s.t.Errorf("rotate %s: AWSCURRENT is what it was: %s", name, r.err)
+	}
+	c.resting(s.t, name)
+	return r
+}
+
+// in is c for a subtest.
+func (c *cloud) in(t *testing.T) *cloud {
+	return &cloud{guarded: c.guarded.in(t), gate: c.gate, db: c.db, sdk: c.sdk, user: c.user, said: c.said}
+}
+
+// gate stands before the cloud. It knows who asks for what, counts it, and can
+// get into its way. Requests pass as they are, with the host name that they were
+// signed for.
+type gate struct {
+	url string
+
+	mu    sync.Mutex
+	asked []asked
+	rules []*rule
+}
+
+// asked is one request.
+type asked struct{ operation, secret string }
+
+// rule is what happens to the next n requests of an operation about a secret.
+type rule struct {
+	operation, secret string // "" = any
+	n                 int    // negative = all
+	do                fault
+}
+
+// fault answers a request in place of the cloud, which it may ask by forward.
+type fault func(w http.ResponseWriter, forward func() *httptest.ResponseRecorder)
+
+// newGate starts one; it ends with the test.
+func newGate(t testing.TB, g *guarded) *gate {
+	t.Helper()
+	to, err := url.Parse(g.endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := g.http.Clone()
+	over.MaxIdleConnsPerHost = 64
+	t.Cleanup(over.CloseIdleConnections)
+	p := &gate{}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		p.meets(asked{strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "secretsmanager."), secretIn(body)})(w, func() *httptest.ResponseRecorder {
+			// What is lost on the way back was done all the same.
+			out := r.Clone(context.WithoutCancel(t.Context()))
+			out.URL.Scheme, out.URL.Host, out.RequestURI = to.Scheme, to.Host, ""
+			out.Body = io.NopCloser(bytes.NewReader(body))
+			rec := httptest.NewRecorder()
+			resp, err := over.RoundTrip(out)
+			if err != nil {
+				rec.WriteHeader(http.StatusBadGateway)
+				return rec
+			}
+			defer resp.Body.Close()
+			maps.Copy(rec.Header(), resp.Header)
+			rec.WriteHeader(resp.StatusCode)
+			if _, err := io.Copy(rec, resp.Body); err != nil {
+				panic(http.ErrAbortHandler)
+			}
+			return rec
+		})
+	}))
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // of connections that are cut here
+	s.Start()
+	t.Cleanup(func() {
+		s.CloseClientConnections() // who hangs would hang for long
+		s.Close()
+	})
+	p.url = s.URL
+	return p
+}
+
+// secretIn is the name of the secret that a request is about, "" for none.
+func secretIn(body []byte) string {
+	var in struct{ SecretId string }
+	if json.Unmarshal(body, &in) != nil {
+		return ""
+	}
+	if id, err := secrets.ParseID(in.SecretId); err == nil {
+		return id.ARN.Name
+	}
+	return in.SecretId
+}
+
+func (p *gate) meets(a asked) fault {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = append(p.asked, a)
+	for _, r := range p.rules {
+		if r.n != 0 && (r.operation == "" || r.operation == a.operation) && (r.secret == "" || r.secret == a.secret) {
+			r.n--
+			return r.do
+		}
+	}
+	return forwards
+}
+
+// on has the next n requests of an operation about a secret meet a fault, all with
+// a negative n. mend ends it.
+func (p *gate) on(operation, secret string, n int, do fault) (mend func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := &rule{operation, secret, n, do}
+	p.rules = append(p.rules, r)
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		r.n = 0
+	}
+}
+
+// counted returns the operations about a secret since it was last asked, in order;
+// "" = those about none.
+func (p *gate) counted(secret string) (out []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = slices.DeleteFunc(p.asked, func(a asked) bool {
+		if a.secret == secret {
+			out = append(out, a.operation)
+		}
+		return a.secret == secret
+	})
+	return out
+}
+
+func pass(w http.ResponseWriter, rec *httptest.ResponseRecorder) {
+	maps.Copy(w.Header(), rec.Header())
+	w.WriteHeader(rec.Code)
+	_, _ = w.Write(rec.Body.Bytes()) // who asked may have gone
+}
+
+// forwards is no fault.
+func forwards(w http.ResponseWriter, forward func() *httptest.ResponseRecorder) { pass(w, forward()) }
+
+// says is a refusal in AWS's form, without having asked.
+func says(status int, code, text string) fault {
+	return func(w http.ResponseWriter, _ func() *httptest.ResponseRecorder) {
+		w.Header().Set("X-Amzn-Requestid", "5e2d")
+		w.WriteHeader(status)
+		fmt.Fprintf(w, `{"__type":%q,"message":%q}`, code, text)
+	}
+}
+
+var (
+	throttles   = says(400, "ThrottlingException", "Rate exceeded")
+	unavailable = says(503, "ServiceUnavailable", "Service is unavailable")
+	failing     = says(500, "InternalServiceError", "An error occurred on the server side.")
+)
+
+// vanish cuts the connection.
+func vanish(w http.ResponseWriter) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+// losesRequest cuts the connection before the cloud hears of it.
+func losesRequest(w http.ResponseWriter, _ func() *httptest.ResponseRecorder) { vanish(w) }
+
+// losesAnswer cuts it after the cloud has done what was asked.
+func losesAnswer(w http.ResponseWriter, forward func() *httptest.ResponseRecorder) {
+	forward()
+	vanish(w)
+}
+
+// slow answers late.
+func slow(by time.Duration) fault {
+	return func(w http.ResponseWriter, forward func() *httptest.ResponseRecorder) {
+		time.Sleep(by)
+		pass(w, forward())
+	}
+}
+
+// then does something when the cloud has answered, before anybody hears of it.
+func then(do func()) fault {
+	return func(w http.ResponseWriter, forward func() *httptest.ResponseRecorder) {
+		rec := forward()
+		do()
+		pass(w, rec)
+	}
+}
+
+// before does something before the cloud is asked.
+func before(do func()) fault {
+	return func(w http.ResponseWriter, forward func() *httptest.ResponseRecorder) {
+		do()
+		pass(w, forward())
+	}
+}
+
+// jsonOf runs a command that must print JSON, and reads that.
+func jsonOf[T any](c *cloud, s *site, args ...string) (out T) {
+	s.t.Helper()
+	r := c.at(s, append(args, "--json")...)
+	if err := json.Unmarshal([]byte(r.out), &out); err != nil {
+		s.t.Fatalf("pawl %q: exit code %d: %v: %s%s", args, r.code, err, r.out, r.err)
+	}
+	return out
+}
+
+// logOf is where a daemon's log goes that costs the tests nothing.
+func (c *cloud) logOf(s *site) *os.File {
+	s.t.Helper()
+	f, err := os.Create(filepath.Join(s.dir, "serve.log"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		f.Close()
+		if text, err := os.ReadFile(f.Name()); err == nil {
+			_, _ = c.said.Write(text)
+		}
+	})
+	return f
+}
