@@ -57,18 +57,18 @@ type cloud struct {
 	said *screen                // all that commands printed
 }
 
-func newCloud(t testing.TB, name string) *cloud {
+func newCloud(t *testing.T, name string) *cloud {
 	t.Helper()
 	c := &cloud{db: database(t, servers.AnyPostgres, name), guarded: newGuarded(t, ""), said: &screen{}}
 	c.gate = newGate(t, c.guarded)
 	c.sdk = c.as(c.admin, nil)
-	c.user = c.enrol("rotator", leastRights(t))
+	c.user = c.enrol("rotator", publishedRights(t))
 	t.Cleanup(func() { c.tellNothing(t) })
 	return c
 }
 
-// leastRights are the statements of the policy that docs/aws.md publishes.
-func leastRights(t testing.TB) string {
+// publishedRights are the statements of the policy that docs/aws.md publishes.
+func publishedRights(t *testing.T) string {
 	t.Helper()
 	var all []json.RawMessage
 	for _, s := range publishedPolicy(t) {
@@ -99,7 +99,7 @@ type statement struct {
 // publishedPolicy is the first policy in docs/aws.md. Its account and region are
 // those of the sites here, its secrets those with names like prod/app/db, and the
 // superuser's is root/db.
-func publishedPolicy(t testing.TB) []statement {
+func publishedPolicy(t *testing.T) []statement {
 	t.Helper()
 	var doc struct{ Statement []statement }
 	for _, b := range blocks(t, "docs/aws.md") {
@@ -161,7 +161,7 @@ func (c *cloud) background() context.Context { return context.WithoutCancel(c.t.
 
 // tellNothing checks that no password that any secret ever had is in what commands
 // printed, or in a tag.
-func (c *cloud) tellNothing(t testing.TB) {
+func (c *cloud) tellNothing(t *testing.T) {
 	said := c.said.String() + c.daemon.err.String()
 	in := &secretsmanager.ListSecretsInput{}
 	for {
