@@ -155,11 +155,17 @@ func TestIdleMemory(t *testing.T) {
 // resident is VmRSS in bytes.
 func resident(t testing.TB, p *process) int {
 	t.Helper()
+	return memory(t, p, "VmRSS")
+}
+
+// memory is what a line of a process's status says, in bytes.
+func memory(t testing.TB, p *process, line string) int {
+	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(data), "\nVmRSS:")
+	_, rest, _ := strings.Cut(string(data), "\n"+line+":")
 	kb, err := strconv.Atoi(strings.Fields(rest)[0])
 	if err != nil {
 		t.Fatal(err)

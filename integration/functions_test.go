@@ -3,9 +3,9 @@ package integration_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/pawlhq/pawl/config"
+	"github.com/pawlhq/pawl/events"
 	"github.com/pawlhq/pawl/integration/lambdas"
 	"github.com/pawlhq/pawl/integration/servers"
 	"github.com/pawlhq/pawl/integration/workload"
@@ -35,14 +36,42 @@ const rotatorPolicy = `{"Effect":"Allow","Resource":"` + allSecrets + `*","Actio
 	`"secretsmanager:PutSecretValue","secretsmanager:UpdateSecretVersionStage"]},` +
 	`{"Effect":"Allow","Resource":"*","Action":"secretsmanager:GetRandomPassword"}`
 
-func newFunctions(t *testing.T, name string) *functions {
+// newFunctions has more lines in its configuration's functions:, which others may
+// follow, and its environment has what nothing but Pawl may see.
+func newFunctions(t *testing.T, name string, more ...string) *functions {
 	f := &functions{lambda: lambdas.Start(t), db: database(t, servers.AnyPostgres, name)}
-	f.guarded = newGuarded(t, "functions: {endpoint: \""+f.lambda.URL+"\"}\n",
-		"AWS_ACCESS_KEY_ID=AKIDPAWL", "AWS_SECRET_ACCESS_KEY=for-lambda", "AWS_EC2_METADATA_DISABLED=true")
+	lines := "events: {file: events.jsonl}\nfunctions:\n  endpoint: " + f.lambda.URL + "\n"
+	f.guarded = newGuarded(t, lines+strings.Join(more, ""), "AWS_ACCESS_KEY_ID=AKIDPAWL", "AWS_SECRET_ACCESS_KEY="+pawlsOwn, "AWS_EC2_METADATA_DISABLED=true",
+		"PGHOST=nowhere.invalid", "PGPASSWORD="+pawlsOwn, "PAWL_MASTER_KEY="+pawlsOwn)
 	f.sdk = f.as(f.admin, nil)
 	f.rotator = f.enrol("rotator", rotatorPolicy)
 	return f
 }
+
+// pawlsOwn is in variables of Pawl's.
+const pawlsOwn = "C4nary-of-Pawls-own"
+
+// in is f for a subtest.
+func (f *functions) in(t *testing.T) *functions {
+	mine := *f
+	mine.guarded = f.guarded.in(t)
+	return &mine
+}
+
+// put makes a rotation function in Go, which has the rotator's rights.
+func (f *functions) put(name string, do func(context.Context, steps, lambdas.Event) error) {
+	s := steps{f.as(f.rotator, nil)}
+	f.lambda.Put(name, func(ctx context.Context, payload []byte) ([]byte, error) {
+		var e lambdas.Event
+		if err := json.Unmarshal(payload, &e); err != nil {
+			return nil, err
+		}
+		return []byte("null"), do(ctx, s, e)
+	})
+}
+
+// good is a function that does everything right.
+func good(ctx context.Context, s steps, e lambdas.Event) error { return s.do(ctx, e) }
 
 // python makes a rotation function of a Python program, with the rotator's
 // credentials, unmodified but for where AWS is.
@@ -147,14 +176,17 @@ func TestPublishedFunctions(t *testing.T) {
 			t.Errorf("the other user is locked out: %v", err)
 		}
 	}
-	steps := map[string]int{}
+	calls := map[string]int{}
 	for _, e := range f.lambda.Events() {
-		steps[e.Step]++
+		calls[e.Step]++
 	}
 	for _, step := range []string{"createSecret", "setSecret", "testSecret", "finishSecret"} {
-		if steps[step] != 6 {
-			t.Errorf("%s was called %d times in 6 rotations", step, steps[step])
+		if calls[step] != 6 {
+			t.Errorf("%s was called %d times in 6 rotations", step, calls[step])
 		}
+	}
+	if told := f.told(); len(told) != 12 {
+		t.Errorf("%d events of 6 rotations: %v", len(told), told)
 	}
 }
 
@@ -162,9 +194,6 @@ func TestPublishedFunctions(t *testing.T) {
 // and nothing of its secrets, and when it is mended the rotation goes on.
 func TestFunctionsThatFail(t *testing.T) {
 	f := newFunctions(t, "failing")
-	good := func(ctx context.Context, payload []byte) ([]byte, error) {
-		return []byte("null"), f.byHand(ctx, payload)
-	}
 	type failure struct {
 		name string
 		f    lambdas.Func
@@ -187,13 +216,16 @@ func TestFunctionsThatFail(t *testing.T) {
 			return nil, fmt.Errorf("can't read {\"password\": %q}", c.Password().Reveal())
 		}, "denied", "[redacted]"},
 		{"huge", func(context.Context, []byte) ([]byte, error) {
-			return []byte(`"` + strings.Repeat("x", 100<<20) + `"`), nil
-		}, "invalid", "huge"},
+			return []byte(`"` + strings.Repeat("x", flood) + `"`), nil
+		}, "invalid", "finishSecret returned, but AWSCURRENT did not move"},
+		{"huge-failure", func(context.Context, []byte) ([]byte, error) {
+			return nil, &lambdas.Failure{Type: "ValueError", Message: strings.Repeat("x", flood)}
+		}, "invalid", "answers more than"},
 	}
 	sideBySide(t, 3, cases, func(c failure) string { return c.name }, func(t *testing.T, c failure) {
 		secret := "fails/" + c.name
-		cred := user(t, f.db, "fails_"+c.name)
-		f := &functions{guarded: f.in(t), lambda: f.lambda, db: f.db, sdk: f.sdk, rotator: f.rotator}
+		cred := user(t, f.db, "fails_"+strings.ReplaceAll(c.name, "-", "_"))
+		f := f.in(t)
 		f.create(secret, cred.Value())
 		f.lambda.Put(c.name, c.f)
 		version := f.rotate(secret, c.name)
@@ -208,67 +240,25 @@ func TestFunctionsThatFail(t *testing.T) {
 			t.Error("AWSCURRENT has changed")
 		}
 		// Mended; the same version goes on.
-		f.lambda.Put(c.name, good)
+		f.put(c.name, good)
 		if _, err := f.sdk.RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{SecretId: &secret, ClientRequestToken: &version}); err != nil {
 			t.Fatal(err)
 		}
 		f.rotated(secret, version)
 	})
+	f.frugal()
+	told := f.told()
+	for _, c := range cases {
+		told.has(t, "fails/"+c.name, events.RotationFailed, events.RotationSucceeded)
+	}
 }
 
-// byHand is a rotation function in Go that does everything right.
-func (f *functions) byHand(ctx context.Context, payload []byte) error {
-	var e lambdas.Event
-	if err := json.Unmarshal(payload, &e); err != nil {
-		return err
-	}
-	sdk := f.as(f.rotator, nil)
-	read := func(stage string, version *string) (secrets.Credentials, error) {
-		out, err := sdk.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &e.SecretId, VersionId: version, VersionStage: &stage})
-		if err != nil {
-			return secrets.Credentials{}, err
-		}
-		return secrets.ParseCredentials(secrets.Text(*out.SecretString))
-	}
-	current, err := read(secrets.Current, nil)
-	if err != nil {
-		return err
-	}
-	pending, err := read(secrets.Pending, &e.ClientRequestToken)
-	if codeOf(err) == "ResourceNotFoundException" && e.Step == "createSecret" {
-		value := current.With("password", "made by hand "+e.ClientRequestToken).Value()
-		_, err = sdk.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{
-			SecretId: &e.SecretId, ClientRequestToken: &e.ClientRequestToken,
-			SecretString: aws.String(string(value.Reveal())), VersionStages: []string{secrets.Pending},
-		})
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	switch e.Step {
-	case "createSecret":
-		return nil
-	case "setSecret":
-		if f.db.Login(ctx, pending) == nil {
-			return nil
-		}
-		return f.db.Exec(ctx, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", pending.Username(), pending.Password().Reveal()))
-	case "testSecret":
-		return f.db.Login(ctx, pending)
-	case "finishSecret":
-		d, err := sdk.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &e.SecretId})
-		if err != nil {
-			return err
-		}
-		for version, stages := range d.VersionIdsToStages {
-			if slices.Contains(stages, secrets.Current) {
-				_, err = sdk.UpdateSecretVersionStage(ctx, &secretsmanager.UpdateSecretVersionStageInput{
-					SecretId: &e.SecretId, VersionStage: aws.String(secrets.Current), MoveToVersionId: &e.ClientRequestToken, RemoveFromVersionId: &version,
-				})
-				return err
-			}
+// frugal: what functions printed and answered, 100 MB at a time, was not kept.
+func (f *functions) frugal() {
+	f.t.Helper()
+	if runtime.GOOS == "linux" {
+		if most := memory(f.t, f.daemon, "VmHWM"); most > flood {
+			f.t.Errorf("Pawl took %d MB", most>>20)
 		}
 	}
-	return errors.New("unknown step " + e.Step)
 }

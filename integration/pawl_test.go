@@ -29,6 +29,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(programVariable); name != "" {
+		os.Exit(programMain(name))
+	}
 	code := servertest.Main(m)
 	removeBinary()
 	os.Exit(code)

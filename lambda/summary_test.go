@@ -76,8 +76,10 @@ func TestSummaryDown(t *testing.T) {
 	at := func(server string) error {
 		return secrets.At(secrets.Errorf(secrets.Transient, "refused"), "", "", server)
 	}
-	if s.down("a", at("db:1")) || s.down("a", at("db:1")) || s.isDown("db:1") {
-		t.Error("one secret makes no server down")
+	for range 2 {
+		if s.down("a", at("db:1")) || s.isDown("db:1") {
+			t.Error("one secret makes no server down")
+		}
 	}
 	if s.down("b", at("db:2")) || s.down("b", errors.New("nowhere")) || s.down("c", errors.New("nowhere")) {
 		t.Error("down is a server of which nobody spoke twice")

@@ -1,0 +1,109 @@
+package integration_test
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// faulty is what happens to one of the calls of a rotation.
+type faulty struct {
+	call    string // of a clean rotation, the second UpdateSecretVersionStage by its number
+	fault   string
+	do      fault
+	lasting bool // until it is mended; else once
+}
+
+func (f faulty) String() string {
+	often := "once"
+	if f.lasting {
+		often = "lasting"
+	}
+	return fmt.Sprintf("%s/%s/%s", f.call, f.fault, often)
+}
+
+// arm has the gate do it to a secret's calls.
+func (f faulty) arm(p *gate, secret string) (mend func()) {
+	operation, second := strings.CutSuffix(f.call, " 2")
+	if second {
+		p.on(operation, secret, 1, forwards)
+	}
+	n := 1
+	if f.lasting {
+		n = -1
+	}
+	return p.on(operation, secret, n, f.do)
+}
+
+// TestAWSFaults: whatever happens to any of the five calls of a rotation, it goes
+// on by itself where it happens once. Where it lasts, it ends by exit code 3, and
+// the next command finishes it; alternating users are never locked out meanwhile.
+func TestAWSFaults(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t, "aws_faults")
+	c.tagged("root/db", c.db.Superuser().Value())
+	var all []faulty
+	for _, call := range []string{opStage, opStage + " 2", opPut, opDescribe, opValue} {
+		for fault, do := range map[string]fault{
+			"throttled": throttles, "failing": failing, "unavailable": unavailable,
+			"request lost": losesRequest, "answer lost": losesAnswer, "slow": slow(time.Second),
+		} {
+			all = append(all, faulty{call, fault, do, false})
+			switch fault {
+			case "throttled", "request lost", "answer lost":
+				all = append(all, faulty{call, fault, do, true})
+			}
+		}
+	}
+	first := map[bool]int{true: 0, false: 1} // those take longest
+	slices.SortStableFunc(all, func(a, b faulty) int { return cmp.Compare(first[a.lasting], first[b.lasting]) })
+	name := regexp.MustCompile(`[^a-z0-9]+`)
+	sideBySide(t, 12, all, faulty.String, func(t *testing.T, f faulty) {
+		c := c.in(t)
+		secret := "prod/app/" + name.ReplaceAllString(strings.ToLower(f.String()), "-")
+		cred := user(t, c.db, name.ReplaceAllString(strings.ToLower("f "+f.String()), "_"))
+		if !f.lasting {
+			c.tagged(secret, cred.Value())
+			s := c.elsewhere(t, "")
+			f.arm(c.gate, secret)
+			c.rotates(s, secret)
+			return
+		}
+		c.tagged(secret, cred.Value(), "pawl:strategy", "alternating-users", "pawl:superuser", "root/db")
+		mend := f.arm(c.gate, secret)
+		was := c.holder(secret, secrets.Current)
+		r := c.at(c.elsewhere(t, pairing), "rotate", secret, "--timeout", "1500ms")
+		if r.code != 3 {
+			t.Errorf("exit code %d: %s%s", r.code, r.out, r.err)
+		}
+		if err := c.db.Login(t.Context(), c.current(secret)); err != nil {
+			t.Errorf("locked out: %v", err)
+		}
+		pending := c.holder(secret, secrets.Pending)
+		mend()
+		if f.call == opStage+" 2" || f.call == opStage && f.fault == "answer lost" {
+			// It is promoted already, and the next one has nothing to do but the rest.
+			if now := c.holder(secret, secrets.Current); now == was {
+				t.Error("AWSCURRENT has not moved")
+			}
+			if r := c.at(c.elsewhere(t, pairing), "rotate", secret); r.code != 0 {
+				t.Errorf("exit code %d: %s%s", r.code, r.out, r.err)
+			}
+			c.resting(t, secret)
+			return
+		}
+		c.rotates(c.elsewhere(t, pairing), secret)
+		if now := c.holder(secret, secrets.Current); pending != "" && now != pending {
+			t.Errorf("version %s was stored, and %s is current: it made a new one", pending, now)
+		}
+		if _, found := c.tags(secret)["pawl:attempt"]; found {
+			t.Error("the record of the failure is still there")
+		}
+	})
+}
