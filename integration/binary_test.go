@@ -342,6 +342,9 @@ func (s *site) everyPassword(name string) []string {
 	var out []string
 	for _, id := range s.allVersions(name) {
 		v, err := s.svc.GetSecretValue(context.WithoutCancel(s.t.Context()), service.GetSecretValueInput{SecretID: name, VersionID: id})
+		if secrets.CodeOf(err) == "ResourceNotFoundException" {
+			continue // it has no value yet
+		}
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -3,7 +3,6 @@ package rotator
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -19,10 +18,11 @@ type Foreign interface {
 	// found out without calling it. Errors: Invalid, Denied, Transient.
 	Check(ctx context.Context, secret secrets.ARN) error
 	// Do has the function do one step, for the version that is being rotated to.
-	// values are what the secret holds: they are given only so that none of them
-	// is repeated from what the function says of itself. Errors: any kind;
-	// Transient and Unknown are worth another try of the whole rotation.
-	Do(ctx context.Context, step string, secret secrets.ARN, versionID string, values []secrets.Value) error
+	// held reads what the secret holds by now, what the function has just put
+	// included: it is asked after a failure, and only so that no value is repeated
+	// from what the function says of itself. Errors: any kind; Transient and
+	// Unknown are worth another try of the whole rotation.
+	Do(ctx context.Context, step string, secret secrets.ARN, versionID string, held func(context.Context) ([]secrets.Value, error)) error
 	// Timeout is how long one step may take.
 	Timeout() time.Duration
 }
@@ -89,11 +89,10 @@ func (w *run) foreign(ctx context.Context, vs secrets.Versions, act action, id s
 			ctx = context.WithoutCancel(ctx)
 		}
 		err := w.within(ctx, f.Timeout(), step, &res.Version, func(ctx context.Context) (err error) {
-			if res.Version == "" {
-				res.Version, err = w.stage(ctx, f, stager, vs)
-			}
-			if err != nil {
-				return err
+			if step == CreateSecret {
+				if res.Version, err = w.stage(ctx, f, stager, vs, res.Version); err != nil {
+					return err
+				}
 			}
 			return w.call(ctx, f, step, begun, res.Version)
 		})
@@ -113,20 +112,26 @@ func (w *run) function() (Foreign, error) {
 	return w.r.Foreign(w.rules)
 }
 
-// stage begins a rotation: a version without a value, for the function to fill.
-func (w *run) stage(ctx context.Context, f Foreign, s Stager, vs secrets.Versions) (string, error) {
+// stage begins a rotation: a version without a value, for the function to fill. id
+// is the version that is under way already, "" for none.
+func (w *run) stage(ctx context.Context, f Foreign, s Stager, vs secrets.Versions, id string) (string, error) {
 	ctx, cancel := clockwork.WithTimeout(ctx, w.r.Clock, w.r.limit())
 	defer cancel()
-	if err := f.Check(ctx, w.v.ARN()); err != nil {
-		return "", err
+	if id == "" {
+		if err := f.Check(ctx, w.v.ARN()); err != nil {
+			return "", err
+		}
 	}
 	// Everything of Pawl's own is at rest, and the label says nothing of values
 	// that other code makes. Left behind, it would have Pawl's own steps settle
 	// them one day.
 	if vs.IDWith(secrets.Intent) != "" {
 		if err := w.v.MoveLabel(ctx, secrets.Intent, ""); err != nil {
-			return "", err
+			return id, err
 		}
+	}
+	if id != "" {
+		return id, nil
 	}
 	return s.Stage(ctx)
 }
@@ -142,11 +147,7 @@ func (w *run) call(ctx context.Context, f Foreign, step, begun, id string) error
 	if err := w.undisturbed(vs, begun, id); err != nil {
 		return err
 	}
-	values, err := w.values(ctx, vs, id)
-	if err != nil {
-		return err
-	}
-	failed := f.Do(ctx, step, w.v.ARN(), id, values)
+	failed := f.Do(ctx, step, w.v.ARN(), id, func(ctx context.Context) ([]secrets.Value, error) { return w.held(ctx, vs, id) })
 	// The step's time may be over.
 	ctx, cancel := clockwork.WithTimeout(context.WithoutCancel(ctx), w.r.Clock, w.r.limit())
 	defer cancel()
@@ -185,14 +186,26 @@ func (w *run) undisturbed(vs secrets.Versions, begun, id string) error {
 	return nil
 }
 
-// values are what the secret holds, as far as it concerns this rotation.
-func (w *run) values(ctx context.Context, vs secrets.Versions, id string) ([]secrets.Value, error) {
+// held are the values that the secret had before a step, as far as they concern this
+// rotation, and those that it has now.
+func (w *run) held(ctx context.Context, before secrets.Versions, id string) ([]secrets.Value, error) {
+	// The step's time may be over.
+	ctx, cancel := clockwork.WithTimeout(context.WithoutCancel(ctx), w.r.Clock, w.r.limit())
+	defer cancel()
+	now, err := w.v.Versions(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var out []secrets.Value
-	ids := []string{vs.IDWith(secrets.Current), id, vs.IDWith(secrets.Previous)}
-	for i, id := range ids {
-		if slices.Contains(ids[:i], id) {
+	read := map[string]bool{}
+	for _, id := range []string{
+		id, before.IDWith(secrets.Current), before.IDWith(secrets.Previous),
+		now.IDWith(secrets.Current), now.IDWith(secrets.Previous), now.IDWith(secrets.Pending),
+	} {
+		if read[id] {
 			continue
 		}
+		read[id] = true
 		v, err := w.value(ctx, id)
 		if err != nil {
 			return nil, err

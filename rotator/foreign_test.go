@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func (s staged) Stage(context.Context) (string, error) {
 type function struct {
 	w       *world
 	calls   []string
-	values  int                 // given with the last call
+	held    []string            // the values that there were after its last failure
 	checked int                 // how often it was checked
 	lazy    bool                // finishSecret returns without having done anything
 	refused error               // by Check
@@ -57,10 +58,31 @@ func (f *function) Check(context.Context, secrets.ARN) error {
 	return f.refused
 }
 
-func (f *function) Do(ctx context.Context, step string, _ secrets.ARN, id string, values []secrets.Value) error {
-	f.calls, f.values = append(f.calls, step), len(values)
+func (f *function) Do(ctx context.Context, step string, _ secrets.ARN, id string, held func(context.Context) ([]secrets.Value, error)) error {
+	err := f.do(ctx, step, id)
+	if err != nil {
+		values, err := held(ctx)
+		if err != nil {
+			panic(err)
+		}
+		f.held = nil
+		for _, v := range values {
+			f.held = append(f.held, text(v))
+		}
+	}
+	return err
+}
+
+func (f *function) do(ctx context.Context, step, id string) error {
+	f.calls = append(f.calls, step)
 	at, _ := ctx.Deadline()
-	f.ctx[step] = ctxState{at.Sub(f.w.clock.Now()), ctx.Err() != nil}
+	state := ctxState{left: at.Sub(f.w.clock.Now())}
+	select {
+	case <-ctx.Done():
+		state.cancelled = true
+	default:
+	}
+	f.ctx[step] = state
 	if err := f.fails[step]; err != nil {
 		return err
 	}
@@ -221,20 +243,32 @@ func TestFunction(t *testing.T) {
 }
 
 // TestFunctionsAndIntent: whatever Pawl's own strategies left at rest, any number
-// of rotations by a function later there is nothing for them to settle.
+// of rotations by a function later there is nothing for them to settle; whether
+// they were asked for or came by the schedule.
 func TestFunctionsAndIntent(t *testing.T) {
+	for _, ask := range []bool{false, true} {
+		testFunctionsAndIntent(t, ask)
+	}
+}
+
+func testFunctionsAndIntent(t *testing.T, ask bool) {
 	w := newWorld(false)
 	for range 2 {
 		if _, err := w.rotate(rotator.Options{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for range 3 {
+	for n := range 3 {
 		f := newFunction(w)
+		if ask {
+			w.ask(fmt.Sprintf("%s%d", asked, n))
+		}
 		if res, err := w.rotateBy(t.Context(), f, rotator.Options{}); err != nil || res.Outcome != rotator.Rotated || w.broken() != "" {
 			t.Fatalf("%v, %v, %s", res, err, w.broken())
 		}
-		w.personPuts(w.values[w.versions.IDWith(secrets.Current)])
+		if !ask {
+			w.personPuts(w.values[w.versions.IDWith(secrets.Current)])
+		}
 	}
 	if w.failed != 0 || w.versions.IDWith(secrets.Intent) != "" {
 		t.Errorf("%d refused logins; %v", w.failed, w.versions)
@@ -270,15 +304,16 @@ func TestFunctionsTime(t *testing.T) {
 }
 
 // TestFunctionsValues: the function's caller gets all values of the rotation, to
-// keep them out of what is shown.
+// keep them out of what is shown: the one that the failed step has made, too.
 func TestFunctionsValues(t *testing.T) {
 	w := newWorld(false)
 	w.rotateBy(t.Context(), newFunction(w), rotator.Options{})
 	f := newFunction(w)
-	f.fails[rotator.SetSecret] = secrets.Errorf(secrets.Denied, "no")
+	f.then[rotator.CreateSecret] = secrets.Errorf(secrets.Denied, "no")
 	w.rotateBy(t.Context(), f, rotator.Options{})
-	if f.values != 3 {
-		t.Errorf("%d values were given, want AWSCURRENT's, AWSPREVIOUS's and the new one", f.values)
+	want := []string{w.values[w.versions.IDWith(secrets.Pending)], w.values[w.versions.IDWith(secrets.Current)], w.values[w.versions.IDWith(secrets.Previous)]}
+	if !slices.Equal(f.held, want) || slices.Contains(want, "") {
+		t.Errorf("the values %q were given, want the new one, AWSCURRENT's and AWSPREVIOUS's: %q", f.held, want)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // asks for them.
 func (w *run) job(ctx context.Context, vs secrets.Versions, pending string) (*strategies.Job, error) {
 	j := &strategies.Job{ARN: w.v.ARN(), VersionID: pending, Report: w.note}
-	w.current = vs.IDWith(secrets.Current)
+	w.current, w.latest = vs.IDWith(secrets.Current), j
 	var err error
 	if j.Current, err = w.value(ctx, w.current); err != nil {
 		return nil, err

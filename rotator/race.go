@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/jonboulle/clockwork"
+
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/strategies"
 )
@@ -31,7 +33,9 @@ import (
 //
 // A rotator that dies between its last change at the server and its look at the
 // labels leaves no trace. Then the next rotation's check finds AWSCURRENT refused,
-// and fromPrevious goes on.
+// and fromPrevious goes on. One case is left to a person, who is told that
+// AWSCURRENT is refused: it was paused until another had given the version up, set
+// it nevertheless, and died right then.
 
 // outrun notes of a Conflict, or of a refusal that may come of one, that the
 // labels have gone on without the version whose value this run was the last to
@@ -59,6 +63,30 @@ func (w *run) overtaken(err error) bool {
 		return w.refusals == 1
 	}
 	return false
+}
+
+// beaten makes a Conflict of a refusal that another rotator explains: since this
+// turn read the labels it has put a version, whose password it may have set, or
+// moved AWSCURRENT. What the server refused here was right until then, and nobody
+// needs to look into it.
+func (w *run) beaten(ctx context.Context, seen secrets.Versions, err error) error {
+	if err == nil || !w.unfenced || w.latest == nil || secrets.KindOf(err) != secrets.Denied {
+		return err
+	}
+	ctx, cancel := clockwork.WithTimeout(context.WithoutCancel(ctx), w.r.Clock, w.r.limit())
+	defer cancel()
+	now, lerr := w.v.Versions(ctx)
+	if lerr != nil {
+		return err
+	}
+	for _, label := range []string{secrets.Current, secrets.Pending} {
+		id := now.IDWith(label)
+		ours := id == w.latest.VersionID && (label == secrets.Pending || w.step == TestSecret || w.step == FinishSecret)
+		if id != "" && id != seen.IDWith(label) && !ours {
+			return secrets.Errorf(secrets.Conflict, "another rotator is at it, so that a password of a moment ago is refused: %w", err)
+		}
+	}
+	return err
 }
 
 // promote moves AWSCURRENT to the job's version. Errors: Conflict; ErrGivenUp.
@@ -113,12 +141,19 @@ func (w *run) stand(ctx context.Context, j *strategies.Job, sent string) error {
 func (w *run) set(ctx context.Context, j *strategies.Job) error {
 	err := w.steps.Set(ctx, j)
 	no := secrets.Policy(err) || err != nil && secrets.KindOf(err) == secrets.Denied && !secrets.Authenticated(err)
-	if !no || j.Resumed || !w.unfenced && !w.driven {
+	if !no || !w.unfenced && !w.driven {
 		return err
 	}
 	w.steps.Close() // what it opened was not good enough
-	j.Resumed = true
-	return w.steps.Set(ctx, j)
+	if !j.Resumed {
+		j.Resumed = true
+		return w.steps.Set(ctx, j)
+	}
+	// It was asked before; another rotator may have set the value just then.
+	if ok, perr := w.steps.Probe(ctx, j); perr != nil || !ok {
+		return err
+	}
+	return nil
 }
 
 // accepted makes sure that the server accepts a version that is AWSCURRENT while

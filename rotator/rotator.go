@@ -171,6 +171,7 @@ type run struct {
 	began    time.Time
 	fresh    int    // values refused by the server's rules so far
 	current  string // AWSCURRENT's id as the job at hand has it
+	latest   *strategies.Job
 
 	doubt    string // see outrun
 	cause    error  // the error that brought the doubt
@@ -196,7 +197,8 @@ func (w *run) loop(ctx context.Context) (Result, error) {
 			return w.foreign(ctx, vs, act, id, settled)
 		}
 		if w.o.DryRun {
-			return w.dryRun(ctx, vs, act, id)
+			res, err := w.dryRun(ctx, vs, act, id)
+			return res, w.beaten(ctx, vs, err)
 		}
 		if act == rest && w.doubt != "" {
 			act, id = settle, w.doubt
@@ -229,7 +231,7 @@ func (w *run) loop(ctx context.Context) (Result, error) {
 			res, again, err = w.rotate(ctx, vs, id)
 		}
 		if !w.overtaken(err) && (err != nil || !again) {
-			return res, err
+			return res, w.beaten(ctx, vs, err)
 		}
 	}
 	return Result{}, secrets.Errorf(secrets.Conflict, "the staging labels keep changing underneath").

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -187,7 +188,7 @@ func (s *Scheduler) rotate(ctx context.Context, d service.Due) ending {
 		log.Log(ctx, level, "rotation failed", "version", a.result.Version, "kind", secrets.KindOf(a.err).String(),
 			"error", oneLine(a.err), "took", a.result.Took, "next_try", e.report.NextTry)
 	}
-	e.verdict = judge(a)
+	e.verdict = judge(a, d.Target)
 	return e
 }
 
@@ -219,9 +220,10 @@ func (s *Scheduler) heard(log *slog.Logger, e rotator.Event) {
 	}
 }
 
-// judge reads from a run whether its target answered. Troubles of the store, of
-// a further host, and of the secret itself say nothing about the target.
-func judge(a attempt) verdict {
+// judge reads from a run whether its target answered. Troubles of the store, which
+// may be a server itself, of a further host, and of the secret say nothing about the
+// target.
+func judge(a attempt, target string) verdict {
 	var lag *strategies.PropagationError
 	switch {
 	case !a.claimed || a.skipped:
@@ -231,30 +233,38 @@ func judge(a attempt) verdict {
 	case a.err == nil, errors.As(a.err, &lag):
 		return healthy
 	}
+	server := serverOf(a.err)
+	there := server != "" && isAt(server, target)
 	switch secrets.KindOf(a.err) {
 	case secrets.Transient, secrets.Unknown:
-		if namesServer(a.err) || errors.Is(a.err, context.DeadlineExceeded) {
+		if there || server == "" && errors.Is(a.err, context.DeadlineExceeded) {
 			return sick
 		}
 	case secrets.Denied, secrets.Invalid:
-		if namesServer(a.err) {
+		if there {
 			return healthy
 		}
 	}
 	return silent
 }
 
-// namesServer reports whether an error came from talking to a server.
-func namesServer(err error) bool {
+// serverOf returns the server that an error came from talking to; "" for none.
+func serverOf(err error) string {
 	for err != nil {
 		var e *secrets.Error
 		if !errors.As(err, &e) {
-			return false
+			return ""
 		}
 		if e.Server != "" {
-			return true
+			return e.Server
 		}
 		err = e.Err
 	}
-	return false
+	return ""
+}
+
+// isAt reports whether a server is the target, or who calls the function that is
+// the target: of those a rotation by a function names no other.
+func isAt(server, target string) bool {
+	return strings.HasPrefix(target, "arn:") || secrets.SameServer(target, server)
 }

@@ -477,6 +477,10 @@ func TestJudge(t *testing.T) {
 		e.Server = "db:5432"
 		return secrets.At(secrets.Errorf(k, "more: %w", e), "app", "setSecret", "")
 	}
+	awsDown := secrets.Errorf(secrets.Transient, "no answer: %w", context.DeadlineExceeded)
+	awsDown.Server = "secretsmanager.us-east-1.amazonaws.com"
+	lambdaDown := secrets.Errorf(secrets.Transient, "can't be called")
+	lambdaDown.Server = "lambda.us-east-1.amazonaws.com"
 	for _, c := range []struct {
 		name string
 		a    attempt
@@ -494,9 +498,17 @@ func TestJudge(t *testing.T) {
 		{"malformed secret", attempt{claimed: true, err: secrets.Errorf(secrets.Invalid, "no host")}, silent},
 		{"conflict", attempt{claimed: true, err: at(secrets.Conflict)}, silent},
 		{"step timed out", attempt{claimed: true, err: secrets.Errorf(secrets.Unknown, "x: %w", context.DeadlineExceeded)}, sick},
+		{"the store at AWS does not answer", attempt{claimed: true, err: secrets.At(awsDown, "app", "finishSecret", "")}, silent},
 	} {
-		if got := judge(c.a); got != c.want {
+		if got := judge(c.a, "DB:5432"); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
+	}
+	a := attempt{claimed: true, err: secrets.At(lambdaDown, "app", "setSecret", "")}
+	if got := judge(a, "arn:aws:lambda:us-east-1:123456789012:function:rotate"); got != sick {
+		t.Errorf("a function that can't be called: %v", got)
+	}
+	if got := judge(attempt{claimed: true, err: at(secrets.Transient)}, "prod/app"); got != silent {
+		t.Errorf("where the target is not known yet: %v", got)
 	}
 }

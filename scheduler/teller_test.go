@@ -227,7 +227,7 @@ func (f *function) failed(step string) error {
 	return f.fail(step)
 }
 
-func (f *function) Do(ctx context.Context, step string, arn secrets.ARN, id string, _ []secrets.Value) error {
+func (f *function) Do(ctx context.Context, step string, arn secrets.ARN, id string, _ func(context.Context) ([]secrets.Value, error)) error {
 	err := f.failed(step)
 	switch {
 	case err != nil:

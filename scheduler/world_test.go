@@ -63,9 +63,7 @@ func (s *servers) get(m map[string]int, key string) int {
 
 // down is a script for a server that refuses connections.
 func down(_ context.Context, _, _ string) error {
-	e := secrets.Errorf(secrets.Transient, "connection refused")
-	e.Server = "down:5432"
-	return e
+	return secrets.Errorf(secrets.Transient, "connection refused")
 }
 
 // frozen is a script for a server that accepts and never answers.
@@ -76,9 +74,7 @@ func frozen(thaw <-chan struct{}, entered chan<- string) func(context.Context, s
 		case <-thaw:
 			return nil
 		case <-ctx.Done():
-			e := secrets.Errorf(secrets.Transient, "no answer: %w", ctx.Err())
-			e.Server = "frozen:5432"
-			return e
+			return secrets.Errorf(secrets.Transient, "no answer: %w", ctx.Err())
 		}
 	}
 }
@@ -110,7 +106,7 @@ func (p *steps) step(ctx context.Context, j *strategies.Job, step string) (cur, 
 	at := p.s.at[p.host]
 	p.s.mu.Unlock()
 	if at != nil {
-		err = at(ctx, j.ARN.Name, step)
+		err = secrets.At(at(ctx, j.ARN.Name, step), "", "", p.host+":5432")
 	}
 	return
 }

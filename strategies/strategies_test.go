@@ -180,3 +180,27 @@ func TestCreate(t *testing.T) {
 		}
 	}
 }
+
+// A refused AWSCURRENT is told apart from whatever else its user may not do.
+func TestCurrentRefused(t *testing.T) {
+	denied := secrets.Errorf(secrets.Denied, "password authentication failed").WithHint("look at pg_hba.conf")
+	denied.Server = "db:5432"
+	err := currentRefused(denied)
+	if !errors.Is(err, ErrCurrentRefused) || !errors.Is(err, denied.Err) || secrets.KindOf(err) != secrets.Denied {
+		t.Errorf("got %v", err)
+	}
+	want := "db:5432: unable to log in with the AWSCURRENT credential: password authentication failed; look at pg_hba.conf; if the password was changed at the server, store the right one: pawl secret put NAME --value-file -"
+	if err.Error() != want {
+		t.Errorf("got  %s\nwant %s", err, want)
+	}
+	if at := secrets.At(err, "s", "createSecret", ""); !errors.Is(at, ErrCurrentRefused) {
+		t.Errorf("its place hides what it is: %v", at)
+	}
+	locked := secrets.Errorf(secrets.Denied, "account locked")
+	locked.Authenticated = true
+	for _, err := range []error{currentRefused(locked), currentRefused(secrets.Errorf(secrets.Transient, "connection refused")), superuserRefused(denied, "root")} {
+		if errors.Is(err, ErrCurrentRefused) {
+			t.Errorf("%v counts as a refused AWSCURRENT", err)
+		}
+	}
+}

@@ -54,6 +54,13 @@ func (s *Server) Put(name string, f Func) {
 	s.functions[name] = f
 }
 
+// Remove has the function be there no more.
+func (s *Server) Remove(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.functions, name)
+}
+
 // Events are the events that functions got so far.
 func (s *Server) Events() []Event {
 	s.mu.Lock()

@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -39,12 +40,15 @@ type api struct {
 
 // call calls one operation about a secret, "" for none.
 func call[In, Out any](ctx context.Context, a *api, operation, secretID string, in *In, f func(context.Context, *In, ...func(*secretsmanager.Options)) (*Out, error)) (*Out, error) {
-	var d doubt
-	out, err := f(context.WithValue(ctx, doubtKey{}, &d), in)
-	if err != nil {
-		return nil, a.explain(ctx, operation, secretID, err, bool(d) && quotaOf[operation] == writing)
+	var t tries
+	out, err := f(context.WithValue(ctx, triesKey{}, &t), in)
+	switch {
+	case err == nil:
+		return out, nil
+	case t.last != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		err = &cutShort{cause: t.last, by: ctx.Err()}
 	}
-	return out, nil
+	return nil, a.explain(ctx, operation, secretID, err, t.doubted && quotaOf[operation] == writing)
 }
 
 func (a *api) describe(ctx context.Context, id string) (*secretsmanager.DescribeSecretOutput, error) {
@@ -93,9 +97,10 @@ func (a *api) value(ctx context.Context, id, versionID string) (*version, error)
 	return v, nil
 }
 
-// put stores a value in a new or an empty version, with labels. The version's id
-// makes it idempotent: sent again, it is the same version.
-func (a *api) put(ctx context.Context, id, versionID string, v secrets.Value, labels []string, rotationToken string) error {
+// put stores a value in a new or an empty version, with labels, and returns those
+// that the version has. The version's id makes it idempotent: of a version that has
+// that value already AWS says that all is well, and leaves its labels as they are.
+func (a *api) put(ctx context.Context, id, versionID string, v secrets.Value, labels []string, rotationToken string) (has []string, err error) {
 	in := &secretsmanager.PutSecretValueInput{
 		SecretId: aws.String(id), ClientRequestToken: aws.String(versionID), VersionStages: theirLabels(labels),
 	}
@@ -108,8 +113,11 @@ func (a *api) put(ctx context.Context, id, versionID string, v secrets.Value, la
 	if rotationToken != "" {
 		in.RotationToken = aws.String(rotationToken)
 	}
-	_, err := call(ctx, a, opPut, id, in, a.client.PutSecretValue)
-	return err
+	out, err := call(ctx, a, opPut, id, in, a.client.PutSecretValue)
+	if err != nil {
+		return nil, err
+	}
+	return ourLabels(out.VersionStages), nil
 }
 
 // stage moves a label from one version to another; either may be "". Errors:

@@ -362,6 +362,17 @@ func TestPutPendingMeetsAnother(t *testing.T) {
 			w.stage(name, secrets.Pending, "")
 			w.stage(name, secrets.Current, tok("v1"))
 		}, nil, 1, true, false},
+		{"the same value, as one that is carried over is, given up meanwhile", nil, func(name, id string) {
+			w.put(name, id, string(val("ours").Reveal()), secrets.Pending, Intent)
+			w.stage(name, secrets.Pending, "")
+			w.stage(name, secrets.Intent, tok("v1"))
+		}, 1, true, false},
+		{"the same value, promoted meanwhile", nil, func(name, id string) {
+			w.put(name, id, string(val("ours").Reveal()), secrets.Pending, Intent)
+			w.stage(name, secrets.Current, id)
+			w.stage(name, secrets.Pending, "")
+		}, 0, false, true},
+		{"the same value, and the labels too", nil, func(name, id string) { w.put(name, id, string(val("ours").Reveal()), secrets.Pending, Intent) }, 0, true, false},
 		{"pending already, and looked at", func(name, id string) {
 			w.put(name, id, "theirs", secrets.Pending, Intent)
 		}, nil, 1, true, false},

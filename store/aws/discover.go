@@ -64,11 +64,22 @@ func (s *Store) list(ctx context.Context, filters []types.Filter, yield func(*re
 			s.kept.lay(r)
 			yield(r)
 		}
-		if text(out.NextToken) == "" {
+		switch next := text(out.NextToken); {
+		case next == "":
 			return nil
+		case next == text(in.NextToken):
+			return s.circles(opList)
 		}
 		in.NextToken = out.NextToken
 	}
+}
+
+// circles is the error of an endpoint whose pages have no end. At AWS there is none
+// that does so; but each page would be paid for.
+func (s *Store) circles(operation string) error {
+	e := secrets.Errorf(secrets.Invalid, "%s: the page after the last one is that one again", operation).
+		WithHint("is it AWS Secrets Manager that answers at this address?")
+	return secrets.At(e, "", "", s.api.server)
 }
 
 // versions asks which versions of a secret have labels, and when they were made.
@@ -85,8 +96,12 @@ func (s *Store) versions(ctx context.Context, arn secrets.ARN) (secrets.Versions
 				stages[text(v.VersionId)], made[text(v.VersionId)] = v.VersionStages, date(v.CreatedDate)
 			}
 		}
-		if text(out.NextToken) == "" {
+		next := text(out.NextToken)
+		if next == "" {
 			break
+		}
+		if next == text(in.NextToken) {
+			return nil, s.circles(opVersions)
 		}
 		in.NextToken = out.NextToken
 	}

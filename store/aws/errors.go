@@ -37,25 +37,10 @@ const (
 // explain classifies an error of the SDK and says what to do about it. doubted:
 // the operation may have taken effect.
 func (a *api) explain(ctx context.Context, operation, secretID string, err error, doubted bool) error {
-	var (
-		own     *secrets.Error
-		missing *credentialsError
-		said    smithy.APIError
-		resp    *awshttp.ResponseError
-		e       *secrets.Error
-	)
-	switch {
-	case errors.As(err, &own):
-		copied := *own
-		e = &copied
-	case errors.As(err, &missing):
-		e = a.noCredentials(missing.error)
-	case errors.As(err, &said):
-		e = a.refused(operation, secretID, said, err)
-	case errors.As(err, &resp) && resp.HTTPStatusCode() >= 400:
-		e = unexplained(resp.HTTPStatusCode())
-	default:
-		e = a.broken(ctx, err)
+	e := a.classify(ctx, operation, secretID, err)
+	var cut *cutShort
+	if errors.As(err, &cut) {
+		e.Kind, e.Err = secrets.Transient, fmt.Errorf("no answer in time (%w), and before that: %w", cut.by, e.Err)
 	}
 	if e.Server == "" {
 		e.Server = a.server
@@ -65,6 +50,27 @@ func (a *api) explain(ctx context.Context, operation, secretID string, err error
 		e.Kind = secrets.Unknown
 	}
 	return e
+}
+
+func (a *api) classify(ctx context.Context, operation, secretID string, err error) *secrets.Error {
+	var (
+		own     *secrets.Error
+		missing *credentialsError
+		said    smithy.APIError
+		resp    *awshttp.ResponseError
+	)
+	switch {
+	case errors.As(err, &own):
+		copied := *own
+		return &copied
+	case errors.As(err, &missing):
+		return a.noCredentials(missing.error)
+	case errors.As(err, &said):
+		return a.refused(operation, secretID, said, err)
+	case errors.As(err, &resp) && resp.HTTPStatusCode() >= 400:
+		return unexplained(resp.HTTPStatusCode())
+	}
+	return a.broken(ctx, err)
 }
 
 // nameOf is the name of the secret that an id means.
@@ -192,6 +198,8 @@ func (a *api) noCredentials(err error) *secrets.Error {
 
 // broken is an error of the way there and back.
 func (a *api) broken(ctx context.Context, err error) *secrets.Error {
+	var cut *cutShort
+	over := ctx.Err() != nil && !errors.As(err, &cut)
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err // without the SDK's words, and the URL: the server is named anyway
@@ -204,7 +212,7 @@ func (a *api) broken(ctx context.Context, err error) *secrets.Error {
 	var certificate *tls.CertificateVerificationError
 	var unread *smithy.DeserializationError
 	switch {
-	case ctx.Err() != nil:
+	case over:
 		e.Err = fmt.Errorf("no answer in time: %w", ctx.Err())
 	case errors.As(err, &certificate):
 		e.Kind, e.Hint = secrets.Invalid, "name the certificate authority's PEM file by AWS_CA_BUNDLE"

@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/pawlhq/pawl/secrets"
 )
@@ -93,7 +97,7 @@ func TestRightsMissing(t *testing.T) {
 	}{
 		{opDescribe, func() error { _, err := w.api.describe(ctx, arn); return err }},
 		{opValue, func() error { _, err := w.api.value(ctx, arn, tok("v2")); return err }},
-		{opPut, func() error { return w.api.put(ctx, arn, tok("v3"), val("x"), []string{"other"}, "") }},
+		{opPut, func() error { _, err := w.api.put(ctx, arn, tok("v3"), val("x"), []string{"other"}, ""); return err }},
 		{opStage, func() error { return w.api.stage(ctx, arn, secrets.Pending, tok("v2"), "") }},
 		{opTag, func() error { return w.api.tag(ctx, arn, attemptTags(secrets.Attempt{Tries: 1})) }},
 		{opUntag, func() error { return w.api.untag(ctx, arn, []string{TagAttempt}) }},
@@ -226,4 +230,37 @@ func TestNobodyThere(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	wantKind(t, w.api.stage(ctx, "s", "X", "", tok("v1")), secrets.Transient)
+}
+
+// TestTimeRunsOut: where the caller's time ends between two tries, the error says
+// what the tries met, and not the time alone; and it is still the time's error, by
+// which others know that nobody gave the secret up.
+func TestTimeRunsOut(t *testing.T) {
+	w := newWorld(t)
+	w.create("s", "x")
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	patient := func(o *secretsmanager.Options) {
+		o.Retryer = retryer(func(o *retry.StandardOptions) {
+			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return time.Minute, nil })
+		})
+	}
+	for endpoint, parts := range map[string][]string{
+		gone.URL: {"connection refused", "can this machine reach it?"},
+		w.url:    {"Rate exceeded", "store.aws.rate_limits"},
+	} {
+		s, err := open(t.Context(), Config{Region: "us-east-1", Endpoint: endpoint, RateLimits: 1000}, patient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.proxy.on("", 99, throttles)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_, err = s.api.describe(ctx, "s")
+		wantKind(t, err, secrets.Transient, append(parts, "no answer in time (context deadline exceeded), and before that: ")...)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		wantKind(t, s.api.stage(ctx, "s", "X", "", tok("v1")), secrets.Transient, "no answer in time: context deadline exceeded")
+		cancel()
+	}
 }

@@ -83,15 +83,27 @@ func (l *limits) paced(stack *middleware.Stack) error {
 				return middleware.FinalizeOutput{}, middleware.Metadata{}, err
 			}
 			out, md, err := next.HandleFinalize(ctx, in)
-			if d, ok := ctx.Value(doubtKey{}).(*doubt); ok && err != nil && mayBeDone(err) {
-				*d = true
+			if t, ok := ctx.Value(triesKey{}).(*tries); ok && err != nil {
+				t.doubted = t.doubted || mayBeDone(err)
+				if ctx.Err() == nil {
+					t.last = err
+				}
 			}
 			return out, md, err
 		}), "Retry", middleware.After)
 }
 
-// doubt says of a call that one of its requests may have taken effect although
-// there was no answer that said so.
-type doubt bool
+// tries is what became of the requests of one call.
+type tries struct {
+	doubted bool  // one may have taken effect although there was no answer that said so
+	last    error // of the last one that ended before the caller's time did
+}
 
-type doubtKey struct{}
+type triesKey struct{}
+
+// cutShort is the error of a call whose time was over before it could be tried
+// again.
+type cutShort struct{ cause, by error }
+
+func (e *cutShort) Error() string   { return e.by.Error() + " after: " + e.cause.Error() }
+func (e *cutShort) Unwrap() []error { return []error{e.cause, e.by} }

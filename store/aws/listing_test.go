@@ -3,6 +3,9 @@ package aws
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -662,6 +665,32 @@ func TestCredentialsNear(t *testing.T) {
 	wantKind(t, err, secrets.Invalid, `secret "text"`)
 	_, _, err = w.CredentialsNear(ctx, near, "none")
 	wantKind(t, err, secrets.Invalid, `secret "none"`)
+	w.proxy.counted()
+	_, _, err = w.CredentialsNear(ctx, near, strings.Replace(arn, "us-east-1", "eu-west-1", 1))
+	wantKind(t, err, secrets.Invalid, `secret "root": it is in eu-west-1, and here secrets of us-east-1 are rotated`)
+	if calls := w.proxy.counted(); len(calls) != 0 {
+		t.Errorf("asked %v", calls)
+	}
+}
+
+// TestEndlessPages: an endpoint that gives the same page again and again is not
+// asked for ever.
+func TestEndlessPages(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, declare("rate(10 days)", "app"))
+	w.create("app", canary)
+	again := func(body string) fault {
+		return func(w http.ResponseWriter, _ func() *httptest.ResponseRecorder) { _, _ = io.WriteString(w, body) }
+	}
+	w.proxy.on(opList, 99, again(`{"SecretList":[],"NextToken":"more"}`))
+	w.proxy.on(opVersions, 99, again(`{"Versions":[],"NextToken":"more"}`))
+	_, err := w.Due(ctx, w.now(), 1)
+	wantKind(t, err, secrets.Invalid, "ListSecrets: the page after the last one is that one again", w.api.server)
+	_, err = w.Store.versions(ctx, secrets.ARN{Name: "app"})
+	wantKind(t, err, secrets.Invalid, "ListSecretVersionIds: the page")
+	if calls := w.proxy.counted(); len(calls) != 4 {
+		t.Errorf("asked %v", calls)
+	}
 }
 
 // TestTarget: which server a secret's password is changed at is known once its

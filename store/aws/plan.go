@@ -237,10 +237,16 @@ func (s *Store) lookUp(ctx context.Context, id string) (*record, secrets.Rotatio
 	return r, rotation, nil
 }
 
-// CredentialsNear reads the AWSCURRENT value of another secret, of this account
-// and region or, by an ARN, of any that lets this one read it. The ARN is the one
-// that AWS says it has.
+// CredentialsNear reads the AWSCURRENT value of another secret of this region, and
+// of this account or, by an ARN, of any that lets this one read it. The ARN is the
+// one that AWS says it has. Errors: Invalid for an ARN of another region, where
+// nobody is asked.
 func (s *Store) CredentialsNear(ctx context.Context, _ secrets.ARN, id string) (secrets.Credentials, secrets.ARN, error) {
+	if meant, err := secrets.ParseID(id); err == nil && meant.ARN.Region != "" && meant.ARN.Region != s.region {
+		e := secrets.Errorf(secrets.Invalid, "it is in %s, and here secrets of %s are rotated", meant.ARN.Region, s.region).
+			WithHint("replicate it: aws secretsmanager replicate-secret-to-regions --secret-id %s --add-replica-regions Region=%s --region %s", meant.ARN.Name, s.region, meant.ARN.Region)
+		return secrets.Credentials{}, secrets.ARN{}, secrets.At(e, meant.ARN.Name, "", "")
+	}
 	v, err := s.api.value(ctx, id, "")
 	if err != nil {
 		return secrets.Credentials{}, secrets.ARN{}, err

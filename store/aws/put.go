@@ -80,24 +80,25 @@ func (c *Claim) PutPending(ctx context.Context, id string, v secrets.Value) (str
 // has changed since.
 func (c *Claim) putAs(ctx context.Context, id string, v secrets.Value) (ok bool, err error) {
 	seen, _ := c.labels().Find(id)
-	err = c.s.api.put(ctx, c.id, id, v, []string{secrets.Pending, secrets.Intent}, c.rotationToken)
+	has, err := c.s.api.put(ctx, c.id, id, v, []string{secrets.Pending, secrets.Intent}, c.rotationToken)
+	exists := err == nil || secrets.CodeOf(err) == resourceExists
 	switch {
-	case err == nil:
+	case err == nil && pending(has):
 		c.stored(&version{Version: secrets.Version{ID: id, Created: c.s.now()}, value: v})
 		return true, nil
-	case secrets.CodeOf(err) != resourceExists && secrets.KindOf(err) != secrets.Unknown:
+	case !exists && secrets.KindOf(err) != secrets.Unknown:
 		return false, c.lost(ctx, err)
 	}
 	fctx, cancel := findOut(ctx)
 	defer cancel()
-	there, rerr := c.read(fctx, id, secrets.CodeOf(err) == resourceExists)
+	there, rerr := c.read(fctx, id, exists)
 	switch {
 	case secrets.CodeOf(rerr) == resourceNotFound:
 		if err := c.look(fctx); err != nil && secrets.KindOf(err) == secrets.Conflict {
 			return false, err
 		}
 		return false, ofKind(secrets.Transient, err) // it is known by now that it was not done
-	case rerr != nil && secrets.CodeOf(err) == resourceExists:
+	case rerr != nil && exists:
 		return false, c.lost(fctx, rerr)
 	case rerr != nil:
 		return false, err
@@ -105,7 +106,7 @@ func (c *Claim) putAs(ctx context.Context, id string, v secrets.Value) (ok bool,
 	switch {
 	case slices.Equal(roles(seen), roles(there.Version)):
 		return false, nil
-	case !there.Has(secrets.Pending) || !there.Has(secrets.Intent) || there.Has(secrets.Current):
+	case !pending(there.Labels):
 		// Somebody has taken it further, or given it up, since the labels were seen.
 		if err := c.look(fctx); err != nil {
 			return false, err
@@ -114,6 +115,13 @@ func (c *Claim) putAs(ctx context.Context, id string, v secrets.Value) (ok bool,
 	}
 	c.stored(there) // this claim's own, whose answer was lost, or another rotator's
 	return true, nil
+}
+
+// pending reports whether a version with these labels is one that a rotation has
+// made and not ended.
+func pending(labels []string) bool {
+	v := secrets.Version{Labels: labels}
+	return v.Has(secrets.Pending) && v.Has(secrets.Intent) && !v.Has(secrets.Current)
 }
 
 // read reads a version; there: it is known to be there.

@@ -23,8 +23,9 @@ import (
 // input. Exit code 0 says that the step is done; on anything else its standard
 // output, or the last line of it, {"errorType": …, "errorMessage": …}, or else
 // the last line of its standard error, explains. It and its children (its process
-// group) are killed when the time is over, when Pawl dies, and what is left of
-// them when it ends. No more than a part of what it prints is kept.
+// group) are killed when the time is over, and what is left of them when it ends;
+// on Linux it is killed, though not its children, when Pawl dies. No more than a
+// part of what it prints is kept.
 type Command struct {
 	Args []string // program and arguments; no shell
 	Dir  string   // where it runs

@@ -173,7 +173,7 @@ func TestValuesInWhatACommandPrints(t *testing.T) {
 		`(printf 'FATAL: app '; head -c 2000 /dev/zero | tr '\0' ' '; echo 'hunt"er22 hunt"er22 hunt"er22 hunt"er22') >&2; exit 1`,
 	} {
 		r := function.Rotation{Caller: script(t, text)}
-		want(t, r.Do(t.Context(), "setSecret", secret, version, values), secrets.Denied, "FATAL: app ", "!hunt")
+		want(t, r.Do(t.Context(), "setSecret", secret, version, holds(values)), secrets.Denied, "FATAL: app ", "!hunt")
 	}
 }
 
@@ -195,7 +195,7 @@ wait`)
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()
-	err := r.Do(ctx, "setSecret", secret, version, nil)
+	err := r.Do(ctx, "setSecret", secret, version, none)
 	want(t, err, secrets.Transient, "stopped while the command /bin/sh ran")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the cause is lost: %v", err)
@@ -204,7 +204,7 @@ wait`)
 	gone(t, c, "grandchild")
 
 	r = function.Rotation{Caller: script(t, `sleep 60`), Limit: 100 * time.Millisecond}
-	want(t, r.Do(t.Context(), "setSecret", secret, version, nil), secrets.Transient, "did not end in time", "one step may take 100ms")
+	want(t, r.Do(t.Context(), "setSecret", secret, version, none), secrets.Transient, "did not end in time", "one step may take 100ms")
 }
 
 // What a command leaves behind in its family is killed when it ends; what has

@@ -7,6 +7,7 @@ package function
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -79,13 +80,18 @@ func (r *Rotation) Check(ctx context.Context, secret secrets.ARN) error {
 }
 
 // Do has the function do one step. What the function says of a failure is shown
-// with everything left out that values hold.
-func (r *Rotation) Do(ctx context.Context, step string, secret secrets.ARN, versionID string, values []secrets.Value) error {
+// with everything left out that the values hold which held reads, and where they
+// can't be read it is not shown.
+func (r *Rotation) Do(ctx context.Context, step string, secret secrets.ARN, versionID string, held func(context.Context) ([]secrets.Value, error)) error {
 	limited, cancel := clockwork.WithTimeout(ctx, orReal(r.Clock), r.Timeout())
 	defer cancel()
 	err := r.Caller.Call(limited, Event{Step: step, SecretID: secret.String(), ClientRequestToken: versionID})
 	if err == nil {
 		return nil
+	}
+	values, unread := held(ctx)
+	if unread != nil {
+		return unshown(err, unread)
 	}
 	var hide redactor
 	for _, v := range values {
@@ -98,6 +104,18 @@ func (r *Rotation) Do(ctx context.Context, step string, secret secrets.ARN, vers
 		return out.WithHint("one step may take %v; look what the function waits for, or give it more time", r.Timeout())
 	}
 	return err
+}
+
+// unshown leaves out of an error what the function said.
+func unshown(err, why error) error {
+	var e *secrets.Error
+	var f *failure
+	if !errors.As(err, &e) || !errors.As(err, &f) {
+		return err // it said nothing
+	}
+	out := *e
+	out.Err = fmt.Errorf("%s; what it said is not shown, since values of the secret may be in it, and those can't be read: %w", f.what, why)
+	return &out
 }
 
 // ended is the end of a call whose context ended.

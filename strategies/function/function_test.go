@@ -63,10 +63,17 @@ type caller struct {
 func (c caller) Call(ctx context.Context, e function.Event) error { return c.call(ctx, e) }
 func (c caller) Check(ctx context.Context) error                  { return c.check(ctx) }
 
+// holds are a secret's values, as the rotator reads them.
+func holds(values []secrets.Value) func(context.Context) ([]secrets.Value, error) {
+	return func(context.Context) ([]secrets.Value, error) { return values, nil }
+}
+
+var none = holds(nil)
+
 func TestDoSaysWhatToDo(t *testing.T) {
 	var got function.Event
 	r := function.Rotation{Caller: caller{call: func(_ context.Context, e function.Event) error { got = e; return nil }}}
-	if err := r.Do(t.Context(), "setSecret", secret, version, nil); err != nil || got != event {
+	if err := r.Do(t.Context(), "setSecret", secret, version, none); err != nil || got != event {
 		t.Errorf("%v, told %+v", err, got)
 	}
 	if r.Timeout() != 15*time.Minute || (&function.Rotation{Limit: time.Minute}).Timeout() != time.Minute {
@@ -88,7 +95,7 @@ func TestTimeLimit(t *testing.T) {
 		d time.Duration
 		f func() error
 	}{
-		"do":    {time.Minute, func() error { return r.Do(t.Context(), "setSecret", secret, version, nil) }},
+		"do":    {time.Minute, func() error { return r.Do(t.Context(), "setSecret", secret, version, none) }},
 		"check": {15 * time.Second, func() error { return r.Check(t.Context(), secret) }},
 	} {
 		done := make(chan error, 1)
@@ -119,7 +126,7 @@ func TestNoValueInAnError(t *testing.T) {
 			"text":   fmt.Errorf("around: %w", secrets.Errorf(secrets.Invalid, "says %s here", leak)),
 		} {
 			r := function.Rotation{Caller: caller{call: func(context.Context, function.Event) error { return err }}}
-			got := r.Do(t.Context(), "setSecret", secret, version, values)
+			got := r.Do(t.Context(), "setSecret", secret, version, holds(values))
 			want(t, got, secrets.KindOf(err), "[redacted] here", "!"+leak)
 			if t.Failed() {
 				t.Fatalf("%s: %v", what, got)
@@ -132,7 +139,17 @@ func TestNoValueInAnError(t *testing.T) {
 	}
 	harmless := secrets.Errorf(secrets.Denied, "app at db.example.com:5432 is not let in to postgres")
 	r := function.Rotation{Caller: caller{call: func(context.Context, function.Event) error { return harmless }}}
-	if got := r.Do(t.Context(), "setSecret", secret, version, values); got != error(harmless) {
+	if got := r.Do(t.Context(), "setSecret", secret, version, holds(values)); got != error(harmless) {
 		t.Errorf("changed for nothing: %v", got)
 	}
+}
+
+// Where values can't be read nobody knows what to leave out.
+func TestValuesThatCannotBeRead(t *testing.T) {
+	_, l := newLambda(t, functionFails(`{"errorType":"ValueError","errorMessage":"it was hunter2"}`))
+	r := function.Rotation{Caller: l}
+	err := r.Do(t.Context(), "setSecret", secret, version, func(context.Context) ([]secrets.Value, error) {
+		return nil, secrets.Errorf(secrets.Transient, "the store is busy")
+	})
+	want(t, err, secrets.Invalid, "the function "+functionARN+" failed; what it said is not shown", "the store is busy", "!hunter2", "!ValueError")
 }

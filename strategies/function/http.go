@@ -81,14 +81,14 @@ func (h *HTTP) Call(ctx context.Context, e Event) error {
 		return err
 	}
 	who := whoAt(u)
-	ctx, sent := noticed(ctx)
+	ctx, n := noticed(ctx)
 	req, err := h.request(ctx, e)
 	if err != nil {
 		return err
 	}
-	resp, err := h.client().Do(req)
+	resp, err := h.client().Do(noticing(req))
 	if err != nil {
-		return broken(ctx, who, err, sent.Load())
+		return n.at(broken(ctx, who, err, n.sent.Load()))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode/100 == 2 {
@@ -100,7 +100,14 @@ func (h *HTTP) Call(ctx context.Context, e Event) error {
 	}
 	// What came until the connection broke explains as well as it can.
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxExplanation+1))
-	return h.failed(who, resp, body)
+	err = h.failed(who, resp, body)
+	switch resp.StatusCode {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		if _, _, explained := readFailure(body); !explained {
+			return n.at(err) // of who stands before the function
+		}
+	}
+	return err
 }
 
 // request makes a signed request.
@@ -173,9 +180,10 @@ func (h *HTTP) Check(ctx context.Context) error {
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	server := net.JoinHostPort(u.Hostname(), port)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", server)
 	if err != nil {
-		return broken(ctx, whoAt(u), err, false)
+		return secrets.At(broken(ctx, whoAt(u), err, false), "", "", server)
 	}
 	defer conn.Close()
 	if u.Scheme == "https" {
@@ -187,7 +195,7 @@ func (h *HTTP) Check(ctx context.Context) error {
 			c.ServerName = u.Hostname()
 		}
 		if err := tls.Client(conn, c).HandshakeContext(ctx); err != nil {
-			return broken(ctx, whoAt(u), err, false)
+			return secrets.At(broken(ctx, whoAt(u), err, false), "", "", server)
 		}
 	}
 	return nil

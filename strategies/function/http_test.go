@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -284,7 +285,7 @@ func TestTheEndpointHangs(t *testing.T) {
 	})
 	defer close(hang)
 	limited := function.Rotation{Caller: h, Limit: 50 * time.Millisecond}
-	want(t, limited.Do(t.Context(), "setSecret", secret, version, nil), secrets.Transient, "did not end in time")
+	want(t, limited.Do(t.Context(), "setSecret", secret, version, none), secrets.Transient, "did not end in time")
 
 	// It takes the connection and then says nothing.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -317,5 +318,55 @@ func TestTLS(t *testing.T) {
 	h = &function.HTTP{URL: strings.Replace(plain.URL, "http:", "https:", 1), Key: key}
 	for _, err := range []error{h.Call(t.Context(), event), h.Check(t.Context())} {
 		want(t, err, secrets.Invalid, "does not speak TLS", "http://")
+	}
+}
+
+// TestWhoDoesNotAnswer: who can't be called is named as the server, by which the
+// scheduler knows that it is no single secret's trouble; what a function says of
+// itself names none.
+func TestWhoDoesNotAnswer(t *testing.T) {
+	_, h, s := newReceiver(t)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/busy", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
+	mux.HandleFunc("/explained", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(503)
+		io.WriteString(w, `{"errorType":"OperationalError","errorMessage":"the database sleeps"}`)
+	})
+	mux.HandleFunc("/cut", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	up := httptest.NewServer(mux)
+	defer up.Close()
+	s.Close()
+	gone := strings.TrimPrefix(s.URL, "http://")
+	there := strings.TrimPrefix(up.URL, "http://")
+	credentials(t)
+	lambda := func(endpoint string) *function.Lambda {
+		api, err := function.NewInvokeAPI(t.Context(), function.LambdaConfig{Endpoint: endpoint})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &function.Lambda{API: api, ARN: functionARN}
+	}
+	throttled := httptest.NewServer(exception(429, "TooManyRequestsException", "Rate Exceeded."))
+	defer throttled.Close()
+	fails := httptest.NewServer(functionFails(`{"errorType":"OperationalError","errorMessage":"the database sleeps"}`))
+	defer fails.Close()
+	for _, c := range []struct {
+		what   string
+		err    error
+		server string
+	}{
+		{"called, nobody there", h.Call(t.Context(), event), gone},
+		{"checked, nobody there", h.Check(t.Context()), gone},
+		{"a gateway's 503", (&function.HTTP{URL: up.URL + "/busy", Key: h.Key}).Call(t.Context(), event), there},
+		{"cut", (&function.HTTP{URL: up.URL + "/cut", Key: h.Key}).Call(t.Context(), event), there},
+		{"the function's own 503", (&function.HTTP{URL: up.URL + "/explained", Key: h.Key}).Call(t.Context(), event), ""},
+		{"no Lambda", lambda(s.URL).Call(t.Context(), event), gone},
+		{"Lambda throttles", lambda(throttled.URL).Call(t.Context(), event), strings.TrimPrefix(throttled.URL, "http://")},
+		{"a function of Lambda's fails", lambda(fails.URL).Call(t.Context(), event), ""},
+	} {
+		var e *secrets.Error
+		if !errors.As(c.err, &e) || e.Server != c.server {
+			t.Errorf("%s: %v names %+v, want %q", c.what, c.err, e, c.server)
+		}
 	}
 }

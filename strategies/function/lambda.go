@@ -77,7 +77,7 @@ func (l *Lambda) invoke(ctx context.Context, how types.InvocationType, payload [
 	if arn.qualifier != "" {
 		in.Qualifier = aws.String(arn.qualifier)
 	}
-	ctx, sent := noticed(ctx)
+	ctx, n := noticed(ctx)
 	out, err := l.API.Invoke(ctx, in, func(o *lambda.Options) {
 		o.Region = arn.region
 		// The function may have begun whatever went wrong. Trying again is the
@@ -91,7 +91,7 @@ func (l *Lambda) invoke(ctx context.Context, how types.InvocationType, payload [
 		return nil, nil
 	}
 	// A dry run has done nothing, whatever became of its answer.
-	return nil, l.refused(ctx, err, sent.Load() && how != types.InvocationTypeDryRun)
+	return nil, n.at(l.refused(ctx, err, n.sent.Load() && how != types.InvocationTypeDryRun))
 }
 
 // failed is the error of a function that failed, by what the API answered.
@@ -200,7 +200,7 @@ const functionError = "X-Amz-Function-Error"
 
 // Do implements lambda.HTTPClient.
 func (f frugal) Do(req *http.Request) (*http.Response, error) {
-	resp, err := f.Client.Do(req)
+	resp, err := f.Client.Do(noticing(req))
 	if err != nil {
 		return nil, err
 	}

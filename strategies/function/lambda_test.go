@@ -180,7 +180,7 @@ func TestFunctionErrors(t *testing.T) {
 func TestNoValueInWhatAFunctionSays(t *testing.T) {
 	_, l := newLambda(t, functionFails(`{"errorType":"OperationalError","errorMessage":"FATAL: can't log in with {\"password\": \"hunt\\\"er22\"} as app: hunt\"er22"}`))
 	r := function.Rotation{Caller: l}
-	err := r.Do(t.Context(), "setSecret", secret, version, []secrets.Value{secrets.Text(`{"username":"app","password":"hunt\"er22"}`)})
+	err := r.Do(t.Context(), "setSecret", secret, version, holds([]secrets.Value{secrets.Text(`{"username":"app","password":"hunt\"er22"}`)}))
 	want(t, err, secrets.Denied, `can't log in with {"password": "[redacted]"} as app: [redacted]`, "!hunt")
 }
 
@@ -259,7 +259,7 @@ func TestTheFunctionHangs(t *testing.T) {
 	})
 	defer close(hang)
 	r := function.Rotation{Caller: l, Limit: 50 * time.Millisecond}
-	want(t, r.Do(t.Context(), "setSecret", secret, version, nil), secrets.Transient, "did not end in time", "one step may take 50ms")
+	want(t, r.Do(t.Context(), "setSecret", secret, version, none), secrets.Transient, "did not end in time", "one step may take 50ms")
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	want(t, l.Call(ctx, event), secrets.Transient, "stopped while")

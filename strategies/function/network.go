@@ -13,10 +13,40 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 )
 
-// noticed has a request tell whether any of it was sent.
-func noticed(ctx context.Context) (context.Context, *atomic.Bool) {
-	sent := new(atomic.Bool)
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}), sent
+// notice is what is known of a request besides its answer.
+type notice struct {
+	sent   atomic.Bool            // some of it was
+	server atomic.Pointer[string] // host:port that was to be connected to
+}
+
+type noticeKey struct{}
+
+// noticed has a request of ctx noticed, if it goes through noticing.
+func noticed(ctx context.Context) (context.Context, *notice) {
+	n := new(notice)
+	return context.WithValue(ctx, noticeKey{}, n), n
+}
+
+// noticing is the request with its notice. Not all requests of one context are
+// meant: the SDK asks others for credentials.
+func noticing(req *http.Request) *http.Request {
+	n, ok := req.Context().Value(noticeKey{}).(*notice)
+	if !ok {
+		return req
+	}
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GetConn:      func(server string) { n.server.Store(&server) },
+		WroteHeaders: func() { n.sent.Store(true) },
+	}))
+}
+
+// at adds to an error the server that was called. That is of use to whoever asks
+// whether servers answer.
+func (n *notice) at(err error) error {
+	if server := n.server.Load(); server != nil {
+		return secrets.At(err, "", "", *server)
+	}
+	return err
 }
 
 // stay follows no redirect: a function is called where the operator said.
