@@ -27,7 +27,7 @@ func (c *cloud) applications(t *testing.T, names ...string) (stop func()) {
 	for _, name := range names {
 		app := &workload.Application{
 			Fetch: func(ctx context.Context) (secrets.Credentials, error) { return c.get(ctx, name, "") },
-			Login: c.db.Login, Every: 20 * time.Millisecond,
+			Login: c.db.Login, Every: 50 * time.Millisecond,
 		}
 		wg.Go(func() {
 			s := app.Run(ctx)
@@ -59,6 +59,7 @@ func (c *cloud) theirs(name string, v secrets.Credentials, tags ...string) {
 // again and again, each time with all that is on its disk, and another one goes on
 // elsewhere. Applications of alternating users never notice.
 func TestAWSDaemonKilled(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, "aws_killed")
 	c.tagged("root/db", c.db.Superuser().Value())
 	every := []string{"pawl:schedule", "rate(1 second)"}
@@ -80,12 +81,9 @@ func TestAWSDaemonKilled(t *testing.T) {
 	names := append(singles, alternating...)
 
 	stop := c.applications(t, alternating...)
-	// How long it takes from a start until all have rotated.
-	began := time.Now()
 	s := c.elsewhere(t, often)
 	p := s.serve()
 	s.waitAll(names...)
-	took := time.Since(began)
 	p.await(`a secret is left alone.*secret=prod/other.*not paired`)
 	p.await(`a secret is left alone.*secret=prod/app/theirs.*AWS rotates it already`)
 	if strings.Contains(p.err.String(), "untagged") {
@@ -93,9 +91,24 @@ func TestAWSDaemonKilled(t *testing.T) {
 	}
 	p.kill()
 
+	// At each of the calls, before it or after it was done, and at any instant of
+	// what follows a new password's being stored.
+	type instant struct {
+		call string
+		at   func(kill func()) fault
+	}
+	var instants []instant
+	for _, call := range []string{opDescribe, opValue, opPut, opStage} {
+		instants = append(instants, instant{call, before}, instant{call, then})
+	}
+	instants = append(instants, instant{opPut, func(kill func()) fault {
+		return then(func() { time.AfterFunc(rand.N(40*time.Millisecond), kill) })
+	}}, instant{opStage, func(kill func()) fault {
+		return then(func() { time.AfterFunc(rand.N(10*time.Millisecond), kill) })
+	}})
 	var landed kills
 	resumed := 0
-	for range 16 {
+	for round, i := range instants {
 		was, open := map[string]string{}, false
 		for _, name := range names {
 			was[name] = c.holder(name, secrets.Current)
@@ -106,19 +119,16 @@ func TestAWSDaemonKilled(t *testing.T) {
 		}
 		s := c.elsewhere(t, often)
 		p := s.startLogging(c.logOf(s), "serve")
-		select {
-		case <-time.After(took/4 + rand.N(took)):
-		case <-p.ended:
-			t.Fatal("the daemon ended")
-		}
-		p.kill()
+		mend := c.gate.on(i.call, names[round%len(names)], 1, i.at(func() { _ = p.cmd.Process.Kill() }))
+		p.wait()
+		mend()
 		for i, name := range names {
 			landed.count(s, c.db, name, was[name], i >= len(singles))
 		}
 	}
-	t.Logf("within %v; kills, by secret: %v; %d starts had something to resume", took.Round(time.Millisecond), &landed, resumed)
-	if landed.created+landed.set == 0 {
-		t.Error("no kill landed within a rotation: this run shows nothing")
+	t.Logf("kills, by secret: %v; %d starts had something to resume", &landed, resumed)
+	if landed.created == 0 || landed.set == 0 || landed.promoted == 0 || resumed == 0 {
+		t.Error("no kill landed in some phase of a rotation: this run shows little")
 	}
 
 	s = c.elsewhere(t, often)
@@ -160,7 +170,7 @@ func TestAWSManyRotators(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	codes := map[int]int{}
-	until := time.Now().Add(5 * time.Second)
+	until := time.Now().Add(3 * time.Second)
 	for i := range 2 * len(names) {
 		name, s := names[i%len(names)], c.elsewhere(t, often)
 		wg.Go(func() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -487,4 +488,36 @@ func (c *cloud) logOf(s *site) *os.File {
 		}
 	})
 	return f
+}
+
+// writeProfile makes a profile `rotator` of the credentials that a site has.
+func writeProfile(t testing.TB, s *site) {
+	t.Helper()
+	dir := filepath.Join(s.dir, ".aws")
+	text := "[rotator]\n"
+	for _, kv := range s.env {
+		if name, v, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "AWS_ACCESS") || strings.HasPrefix(name, "AWS_SECRET") || strings.HasPrefix(name, "AWS_SESSION") {
+			text += strings.ToLower(name) + " = " + v + "\n"
+		}
+	}
+	s.env = slices.DeleteFunc(s.env, func(kv string) bool {
+		return strings.Contains(kv, "_ACCESS_KEY") || strings.HasPrefix(kv, "AWS_SESSION")
+	})
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "credentials"), []byte(text), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func replaceIn(t testing.TB, file, old, with string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(text, []byte(old)) {
+		t.Fatalf("%s has no %q", file, old)
+	}
+	if err := os.WriteFile(file, bytes.ReplaceAll(text, []byte(old), []byte(with)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -24,6 +24,10 @@ import (
 
 // The commands below are this test's own program (see programMain).
 
+// endsAtOnce has a program that was built with the race detector not sleep a second
+// before it ends.
+const endsAtOnce = "GORACE=atexit_sleep_ms=0"
+
 // programs are lines of functions.named, one for each name.
 func programs(t *testing.T, more string, names ...string) string {
 	t.Helper()
@@ -33,7 +37,7 @@ func programs(t *testing.T, more string, names ...string) string {
 	}
 	lines := ""
 	for _, name := range names {
-		lines += fmt.Sprintf("    - {name: %s, command: [%q], environment: [%s=%s], role: rotates%s}\n", name, own, programVariable, name, more)
+		lines += fmt.Sprintf("    - {name: %s, command: [%q], environment: [%s=%s, %s], role: rotates%s}\n", name, own, programVariable, name, endsAtOnce, more)
 	}
 	return lines
 }
@@ -130,11 +134,11 @@ func TestCommandFunctions(t *testing.T) {
 	f.create(elsewhere, secrets.Text("not yours"))
 	sideBySide(t, 4, all, func(p program) string { return p.name }, func(t *testing.T, p program) {
 		secret := "cmd/" + p.name
-		cred := user(t, f.db, "cmd_"+p.name)
+		f := f.in(t)
+		cred := f.user("cmd_" + p.name)
 		if p.name == "trespasser" {
 			cred = cred.With("masterarn", "root")
 		}
-		f := f.in(t)
 		f.does(p.name, p.does)
 		f.create(secret, cred.Value())
 		version := f.rotate(secret, p.name)
@@ -193,7 +197,7 @@ func (f *functions) spied(name string) {
 	slices.Sort(got)
 	want := []string{
 		"AWS_ACCESS_KEY_ID", "AWS_CA_BUNDLE", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_REGION",
-		"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PATH", programVariable, "SECRETS_MANAGER_ENDPOINT", "TMPDIR",
+		"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GORACE", "PATH", programVariable, "SECRETS_MANAGER_ENDPOINT", "TMPDIR",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		f.t.Error(diff)

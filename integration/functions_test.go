@@ -57,6 +57,14 @@ func (f *functions) in(t *testing.T) *functions {
 	return &mine
 }
 
+// user makes a user of the database, for tests that run side by side.
+func (f *functions) user(name string) secrets.Credentials {
+	f.t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	return user(f.t, f.db, name)
+}
+
 // put makes a rotation function in Go, which has the rotator's rights.
 func (f *functions) put(name string, do func(context.Context, steps, lambdas.Event) error) {
 	s := steps{f.as(f.rotator, nil)}
@@ -216,8 +224,8 @@ func TestFunctionsThatFail(t *testing.T) {
 	}
 	sideBySide(t, 3, cases, func(c failure) string { return c.name }, func(t *testing.T, c failure) {
 		secret := "fails/" + c.name
-		cred := user(t, f.db, "fails_"+strings.ReplaceAll(c.name, "-", "_"))
 		f := f.in(t)
+		cred := f.user("fails_" + strings.ReplaceAll(c.name, "-", "_"))
 		f.create(secret, cred.Value())
 		f.lambda.Put(c.name, c.f)
 		version := f.rotate(secret, c.name)

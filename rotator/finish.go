@@ -102,6 +102,9 @@ func (w *run) abandon(ctx context.Context, j *strategies.Job) error {
 	if err := w.v.MoveLabel(ctx, secrets.Pending, ""); err != nil {
 		return w.outrun(j.VersionID, err)
 	}
+	if err := w.stale(ctx, j); err != nil {
+		return w.outrun(j.VersionID, err)
+	}
 	if err := w.restore(ctx, j); err != nil {
 		return err
 	}

@@ -33,6 +33,8 @@ type Stager interface {
 	// Stage makes an empty version with the label AWSPENDING and returns its id.
 	// Conflict where AWSPENDING is on a version that is not AWSCURRENT.
 	Stage(ctx context.Context) (versionID string, err error)
+	// StageCopy makes one that has AWSCURRENT's value, for a rehearsal.
+	StageCopy(ctx context.Context) (versionID string, err error)
 }
 
 // foreigns reports whether it is the custom function's turn. What Pawl's own
@@ -67,6 +69,9 @@ func (w *run) foreign(ctx context.Context, vs secrets.Versions, act action, id s
 	if !ok {
 		return Result{}, secrets.Errorf(secrets.Invalid, "in this store Pawl calls no custom rotation functions").
 			WithHint("with AWS Secrets Manager as the store it is AWS that calls them: aws secretsmanager rotate-secret --secret-id %s", w.name)
+	}
+	if w.o.DryRun && w.o.Rehearse && act == rest {
+		return Result{Outcome: Checked}, w.rehearse(ctx, f, stager, vs)
 	}
 	res := Result{Outcome: Rotated, Version: id}
 	if act == takeOver {

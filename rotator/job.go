@@ -13,7 +13,7 @@ import (
 // asks for them.
 func (w *run) job(ctx context.Context, vs secrets.Versions, pending string) (*strategies.Job, error) {
 	j := &strategies.Job{ARN: w.v.ARN(), VersionID: pending, Report: w.note}
-	w.current, w.latest = vs.IDWith(secrets.Current), j
+	w.seen, w.current, w.latest = vs, vs.IDWith(secrets.Current), j
 	var err error
 	if j.Current, err = w.value(ctx, w.current); err != nil {
 		return nil, err
@@ -84,6 +84,10 @@ func (w *run) create(ctx context.Context, j *strategies.Job, id string) error {
 // the user to have a password that he knows.
 func (w *run) fromPrevious(ctx context.Context, j *strategies.Job, refused error) error {
 	if !w.unfenced || !errors.Is(refused, strategies.ErrCurrentRefused) {
+		return refused
+	}
+	// Each try may cost a failed login.
+	if refused = w.beaten(ctx, refused); secrets.KindOf(refused) == secrets.Conflict {
 		return refused
 	}
 	prev, err := j.Previous(ctx)

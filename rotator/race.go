@@ -69,7 +69,7 @@ func (w *run) overtaken(err error) bool {
 // turn read the labels it has put a version, whose password it may have set, or
 // moved AWSCURRENT. What the server refused here was right until then, and nobody
 // needs to look into it.
-func (w *run) beaten(ctx context.Context, seen secrets.Versions, err error) error {
+func (w *run) beaten(ctx context.Context, err error) error {
 	if err == nil || !w.unfenced || w.latest == nil || secrets.KindOf(err) != secrets.Denied {
 		return err
 	}
@@ -82,9 +82,29 @@ func (w *run) beaten(ctx context.Context, seen secrets.Versions, err error) erro
 	for _, label := range []string{secrets.Current, secrets.Pending} {
 		id := now.IDWith(label)
 		ours := id == w.latest.VersionID && (label == secrets.Pending || w.step == TestSecret || w.step == FinishSecret)
-		if id != "" && id != seen.IDWith(label) && !ours {
+		if id != "" && id != w.seen.IDWith(label) && !ours {
 			return secrets.Errorf(secrets.Conflict, "another rotator is at it, so that a password of a moment ago is refused: %w", err)
 		}
+	}
+	return err
+}
+
+// stale makes sure, before a password is put back, that it is still AWSCURRENT's.
+// Whoever was paused (a laptop that slept, a virtual machine that was moved) may
+// come days after another rotator has ended this rotation, and a superuser would
+// set what nobody uses any more. Errors: Conflict.
+func (w *run) stale(ctx context.Context, j *strategies.Job) error {
+	if !w.unfenced {
+		return nil
+	}
+	vs, err := w.v.Versions(ctx)
+	switch current := vs.IDWith(secrets.Current); {
+	case err != nil || current == w.current:
+		return err
+	case current == j.VersionID:
+		err = secrets.Errorf(secrets.Conflict, "another rotator promoted version %s before it was given up here", j.VersionID)
+	default:
+		err = secrets.Errorf(secrets.Conflict, "AWSCURRENT was moved; the password before is not put back")
 	}
 	return err
 }

@@ -339,14 +339,15 @@ func TestPausedRotator(t *testing.T) {
 		meanwhile func(*world)
 		kind      secrets.Kind // of what the paused one says; with err
 		err       string       // "" = it has rotated
+		lost      bool         // where it dies, a person may be needed: see race.go
 	}{
-		{"another ends the rotation before it is set again", rotator.SetSecret, false, rotates(1), 0, ""},
-		{"another ends the rotation before it is promoted again", rotator.FinishSecret, false, rotates(1), 0, ""},
-		{"another ends the rotation before its test fails here", rotator.TestSecret, true, rotates(1), secrets.Conflict, "promoted version"},
-		{"another gives it up before it is set", rotator.SetSecret, false, givesUp, 0, ""},
-		{"another gives it up before it is promoted", rotator.FinishSecret, false, givesUp, 0, ""},
-		{"another is two rotations ahead when it is set", rotator.SetSecret, false, rotates(2), secrets.Conflict, "was moved by somebody else"},
-		{"another is two rotations ahead when the test fails", rotator.TestSecret, true, rotates(2), secrets.Conflict, "password"},
+		{"another ends the rotation before it is set again", rotator.SetSecret, false, rotates(1), 0, "", false},
+		{"another ends the rotation before it is promoted again", rotator.FinishSecret, false, rotates(1), 0, "", false},
+		{"another ends the rotation before its test fails here", rotator.TestSecret, true, rotates(1), secrets.Conflict, "promoted version", false},
+		{"another gives it up before it is set", rotator.SetSecret, false, givesUp, 0, "", true},
+		{"another gives it up before it is promoted", rotator.FinishSecret, false, givesUp, 0, "", false},
+		{"another is two rotations ahead when it is set", rotator.SetSecret, false, rotates(2), secrets.Conflict, "was moved by somebody else", false},
+		{"another is two rotations ahead when the test fails", rotator.TestSecret, true, rotates(2), secrets.Conflict, "password", false},
 	}
 	for _, tt := range tests {
 		for _, noSuperuser := range []bool{false, true} {
@@ -374,7 +375,7 @@ func TestPausedRotator(t *testing.T) {
 					}
 					last := &proc{w: w}
 					lerr := last.run(rotator.Options{})
-					if b := w.broken(); (b != "" || lerr != nil) && !(p.midway && errors.Is(lerr, strategies.ErrCurrentRefused)) {
+					if b := w.broken(); (b != "" || lerr != nil) && !(tt.lost && p.midway && errors.Is(lerr, strategies.ErrCurrentRefused)) {
 						t.Errorf("%s, no superuser=%v, died at call %d, after=%v: %s (then: %v)\n%s", tt.name, noSuperuser, n, after, b, lerr, w.tell([]*proc{p, last}))
 					}
 				}
@@ -430,6 +431,20 @@ func (w *world) move(label, id string) {
 		panic(err)
 	}
 	w.versions = vs
+}
+
+// TestRefusedByAnother: a login by an AWSCURRENT that another rotator has just
+// replaced is refused once, and no older password is tried.
+func TestRefusedByAnother(t *testing.T) {
+	w := newWorld(false)
+	w.rotate(rotator.Options{}) // so that there is an AWSPREVIOUS
+	p := &proc{w: w, late: rotator.CreateSecret, meanwhile: func() { (&proc{w: w}).run(rotator.Options{}) }}
+	if err := p.run(rotator.Options{}); secrets.KindOf(err) != secrets.Conflict || !strings.Contains(err.Error(), "another rotator is at it") {
+		t.Errorf("error %v", err)
+	}
+	if b := w.broken(); b != "" || w.failed != 1 {
+		t.Errorf("%d refused logins; %s", w.failed, b)
+	}
 }
 
 // tell describes the world, for a failure.

@@ -97,6 +97,10 @@ type Options struct {
 	ResumeOnly bool
 	// DryRun connects and checks every precondition, and changes nothing.
 	DryRun bool
+	// Rehearse, with DryRun, has a custom function do testSecret on a copy of
+	// AWSCURRENT, which is staged for it and dropped again: the only thing by which
+	// it shows whether it works.
+	Rehearse bool
 	// Report receives events; nil = nobody listens.
 	Report func(Event)
 }
@@ -169,9 +173,10 @@ type run struct {
 	steps    Steps
 	step     string // the one under way, for errors
 	began    time.Time
-	fresh    int    // values refused by the server's rules so far
-	current  string // AWSCURRENT's id as the job at hand has it
-	latest   *strategies.Job
+	fresh    int              // values refused by the server's rules so far
+	seen     secrets.Versions // as the job at hand has them
+	current  string           // AWSCURRENT among those
+	latest   *strategies.Job  // the one at hand; nil = none yet
 
 	doubt    string // see outrun
 	cause    error  // the error that brought the doubt
@@ -194,11 +199,19 @@ func (w *run) loop(ctx context.Context) (Result, error) {
 		}
 		act, id := decide(vs)
 		if w.foreigns(vs, act, id) {
+			left, err := w.leftover(ctx, vs, act, id)
+			if err != nil {
+				return Result{}, err
+			}
+			if left {
+				settled = true
+				continue
+			}
 			return w.foreign(ctx, vs, act, id, settled)
 		}
 		if w.o.DryRun {
 			res, err := w.dryRun(ctx, vs, act, id)
-			return res, w.beaten(ctx, vs, err)
+			return res, w.beaten(ctx, err)
 		}
 		if act == rest && w.doubt != "" {
 			act, id = settle, w.doubt
@@ -231,7 +244,7 @@ func (w *run) loop(ctx context.Context) (Result, error) {
 			res, again, err = w.rotate(ctx, vs, id)
 		}
 		if !w.overtaken(err) && (err != nil || !again) {
-			return res, w.beaten(ctx, vs, err)
+			return res, w.unpromoted(ctx, w.beaten(ctx, err))
 		}
 	}
 	return Result{}, secrets.Errorf(secrets.Conflict, "the staging labels keep changing underneath").

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jonboulle/clockwork"
+
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/strategies"
 )
@@ -27,8 +29,8 @@ var steps = []string{CreateSecret, SetSecret, TestSecret, FinishSecret}
 // failure puts the old password back and takes AWSPENDING off, as Run does: the
 // applications go on, and the rotation is over. So it is with a password that the
 // server's rules refuse, and with a version whose AWSCURRENT was edited since.
-// finishSecret promotes it and leaves AWSPENDING where it is, for the caller to
-// take off.
+// finishSecret promotes it, unless the server says that it does not accept it, and
+// leaves AWSPENDING where it is, for the caller to take off.
 //
 // ctx may stop createSecret; the others go to their end, bounded by the time-out
 // of a step.
@@ -82,7 +84,24 @@ func (w *run) one(ctx context.Context, step, id string) error {
 	case TestSecret:
 		return w.testSecret(ctx, j)
 	}
+	if err := w.wasSet(ctx, j); err != nil {
+		return err
+	}
 	return w.finishPending(ctx, j)
+}
+
+// wasSet refuses a version that the server does not accept. Whoever can invoke the
+// function can leave steps out, and applications would be locked out by that.
+func (w *run) wasSet(ctx context.Context, j *strategies.Job) error {
+	ctx, cancel := clockwork.WithTimeout(ctx, w.r.Clock, w.r.limit())
+	defer cancel()
+	// Where the server does not answer the tests that came before count: a single
+	// user's applications wait for the promotion.
+	if ok, err := w.steps.Probe(ctx, j); ok || err != nil {
+		return nil
+	}
+	return secrets.Errorf(secrets.Denied, "the server refuses the password of version %s", j.VersionID).
+		WithHint("setSecret and testSecret come first")
 }
 
 // replayed does what is left of a version that is AWSCURRENT already.

@@ -90,6 +90,7 @@ func TestStepsFail(t *testing.T) {
 		{"no value yet", func(t *testing.T, w *world, p *proc) { done(t, w) }, set, secrets.Invalid, "createSecret comes first", "AWSPENDING", false},
 		{"AWSCURRENT already", func(t *testing.T, w *world, p *proc) { done(t, w, create, set, test, finish) }, create, 0, "", "AWSCURRENT AWSPENDING PAWLINTENT", false},
 		{"AWSCURRENT refused", func(t *testing.T, w *world, p *proc) { done(t, w); w.server["app"] = "by-hand" }, create, secrets.Denied, "unable to log in", "AWSPENDING", false},
+		{"finished before it was set", func(t *testing.T, w *world, p *proc) { done(t, w, create) }, finish, secrets.Denied, "refuses the password of version " + asked + "; setSecret and testSecret come first", "AWSPENDING PAWLINTENT", false},
 		{"set again after it was set", func(t *testing.T, w *world, p *proc) { done(t, w, create, set) }, set, 0, "", "AWSPENDING PAWLINTENT", false},
 		{"set from AWSPREVIOUS", func(t *testing.T, w *world, p *proc) {
 			w.rotate(rotator.Options{})
@@ -139,7 +140,7 @@ func TestStepsFail(t *testing.T) {
 		{"given up by another meanwhile", func(t *testing.T, w *world, p *proc) {
 			done(t, w, create, set, test)
 			p.before = func(call int) {
-				if call == 2 { // its promotion
+				if call == 5 { // its promotion
 					w.pendingOff()
 					w.server["app"] = "pw0"
 				}

@@ -27,9 +27,9 @@ func (s *Scheduler) Check(ctx context.Context, arn secrets.ARN) (outcome string,
 	return string(res.Outcome), err
 }
 
-// Test is Check in the background, for a Scheduler that runs: the log has
-// TestRotationStarted and then TestRotationSucceeded or TestRotationFailed. It
-// does not block.
+// Test is Check in the background, for a Scheduler that runs, but that a custom
+// rotation function is tried by its testSecret: the log has TestRotationStarted
+// and then TestRotationSucceeded or TestRotationFailed. It does not block.
 func (s *Scheduler) Test(arn secrets.ARN) { s.tests.add(arn) }
 
 // tester runs tests on a few goroutines, which live while there is work.
@@ -123,10 +123,10 @@ func (t *tester) done(arn secrets.ARN) (ctx context.Context, next secrets.ARN) {
 func (t *tester) test(ctx context.Context, arn secrets.ARN) {
 	log := t.log(arn)
 	log.Info("TestRotationStarted")
-	outcome, err := t.s.Check(ctx, arn)
+	res, err := t.s.c.Runner.Once(ctx, arn.String(), rotator.Options{DryRun: true, Rehearse: true})
 	switch {
 	case err == nil:
-		log.Info("TestRotationSucceeded", "outcome", outcome)
+		log.Info("TestRotationSucceeded", "outcome", string(res.Outcome))
 	case cancelled(ctx, err):
 		log.Info("TestRotationFailed", "error", "the daemon is stopping")
 	default:

@@ -172,6 +172,12 @@ func (c *Claim) PutPending(ctx context.Context, id string, v secrets.Value) (str
 		}
 		id = made
 	}
+	return c.put(ctx, id, fresh, v, secrets.Pending, secrets.Intent)
+}
+
+// put stores a value in the version id, which is fresh or empty, with these
+// labels.
+func (c *Claim) put(ctx context.Context, id string, fresh bool, v secrets.Value, labels ...string) (string, error) {
 	c.mu.Lock()
 	key := c.key
 	c.mu.Unlock()
@@ -181,10 +187,10 @@ func (c *Claim) PutPending(ctx context.Context, id string, v secrets.Value) (str
 	if err := a.expect(ctx, key); err != nil {
 		return "", err
 	}
-	return id, a.write(ctx, func() error { return c.putPending(ctx, id, fresh, a) })
+	return id, a.write(ctx, func() error { return c.putPending(ctx, id, fresh, a, labels) })
 }
 
-func (c *Claim) putPending(ctx context.Context, id string, fresh bool, a *ahead) error {
+func (c *Claim) putPending(ctx context.Context, id string, fresh bool, a *ahead, labels []string) error {
 	return c.change(ctx, func(sec *Secret) (Sealed, error) {
 		if err := alive(sec); err != nil {
 			return nil, c.moved("it was marked for deletion")
@@ -204,7 +210,7 @@ func (c *Claim) putPending(ctx context.Context, id string, fresh bool, a *ahead)
 		} else if sec.Rotation.Asked != "" && sec.Rotation.Asked == sec.Versions.IDWith(secrets.Pending) {
 			sec.Rotation.Asked = id // it takes that one's place
 		}
-		return values, c.s.addVersion(sec, id, []string{secrets.Pending, secrets.Intent}, true)
+		return values, c.s.addVersion(sec, id, labels, true)
 	})
 }
 
@@ -232,6 +238,29 @@ func (c *Claim) Stage(ctx context.Context) (versionID string, err error) {
 		return nil, nil
 	})
 	if err != nil {
+		return "", err
+	}
+	return id, nil
+}
+
+// StageCopy makes a version with AWSCURRENT's value and the label AWSPENDING, for
+// a rotation function to be tested on. Conflict as Stage.
+func (c *Claim) StageCopy(ctx context.Context) (versionID string, err error) {
+	c.mu.Lock()
+	seen := c.seen
+	c.mu.Unlock()
+	if seen.pending != "" && seen.pending != seen.current {
+		return "", c.moved("a rotation to version %s is under way", seen.pending)
+	}
+	v, err := c.Value(ctx, seen.current)
+	if err != nil {
+		return "", err
+	}
+	id, err := NewVersionID(c.s.random)
+	if err != nil {
+		return "", secrets.At(err, c.arn.Name, "", "")
+	}
+	if _, err := c.put(ctx, id, true, v, secrets.Pending); err != nil {
 		return "", err
 	}
 	return id, nil

@@ -368,6 +368,17 @@ func TestAFunctionAtWork(t *testing.T) {
 var _ rotator.Stager = (*service.Claim)(nil)
 
 func TestStage(t *testing.T) {
+	t.Run("empty", func(t *testing.T) { staging(t, false) })
+	t.Run("copy", func(t *testing.T) { staging(t, true) })
+}
+
+func staging(t *testing.T, copied bool) {
+	stage := func(c *claimed, t *testing.T) (string, error) {
+		if copied {
+			return c.StageCopy(t.Context())
+		}
+		return c.Stage(t.Context())
+	}
 	for name, c := range map[string]struct {
 		before func(h *house)
 		kind   secrets.Kind // of the refusal
@@ -398,7 +409,7 @@ func TestStage(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			id, err := c0.Stage(t.Context())
+			id, err := stage(c0, t)
 			if c.text != "" {
 				wantKind(t, err, c.kind, c.text)
 				if id != "" {
@@ -409,11 +420,14 @@ func TestStage(t *testing.T) {
 			}
 			c0.want(nil, c.labels)
 			if err == nil {
+				if v, err := c0.Value(t.Context(), id); err != nil || v.Equal(secrets.Text("x")) != copied {
+					t.Errorf("the value is wrong (%v)", err)
+				}
 				// Nobody declared a rotation, and yet the scheduler knows of this one.
 				if sec := h.record("s"); sec.Rotation == nil || sec.Rotation.Source != service.OnDemand || sec.DueAt.IsZero() {
 					t.Errorf("got %+v, due %v", sec.Rotation, sec.DueAt)
 				}
-				wantKind(t, second(c0.Stage(t.Context())), secrets.Conflict, "under way")
+				wantKind(t, second(stage(c0, t)), secrets.Conflict, "under way")
 			}
 		})
 	}
@@ -422,13 +436,13 @@ func TestStage(t *testing.T) {
 		h.create("s", "x")
 		c := claim(t, h, "s")
 		c.Release()
-		wantKind(t, second(c.Stage(t.Context())), secrets.Conflict, "released")
+		wantKind(t, second(stage(c, t)), secrets.Conflict, "released")
 	})
 	t.Run("labels moved", func(t *testing.T) {
 		h, _ := withFunctions(t)
 		h.create("s", "x")
 		c := claim(t, h, "s")
 		h.put("s", "v2")
-		wantKind(t, second(c.Stage(t.Context())), secrets.Conflict, "moved by somebody else")
+		wantKind(t, second(stage(c, t)), secrets.Conflict, "moved by somebody else")
 	})
 }

@@ -41,8 +41,8 @@ type RotateSecretOutput struct {
 // now or before, and asks for one rotation, which goes on after the answer: an
 // empty version with the label AWSPENDING makes the secret due at once, in the
 // same write as the configuration. Instead, without RotateImmediately, the
-// checks of a rotation run in the background, nothing is changed by them, and
-// what they found is in the log.
+// checks of a rotation run in the background, with a custom function its
+// testSecret on a copy of the value, and what they found is in the log.
 //
 // The functions are those of package secrets' strategies, by ARN:
 // function:pawl-single-user and function:pawl-alternating-users of the secret's

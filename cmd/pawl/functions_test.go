@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -126,7 +127,7 @@ func callOnce(t *testing.T, a *app, arn string) error {
 		return err
 	}
 	secret := secrets.ARN{Partition: "aws", Region: "us-east-1", Account: "123456789012", Name: "app", Suffix: "AbCdEf"}
-	return f.Do(t.Context(), "createSecret", secret, newToken(), nil)
+	return f.Do(t.Context(), "createSecret", secret, newToken(), func(context.Context) ([]secrets.Value, error) { return nil, nil })
 }
 
 // TestLambdaEndpoint: each function is invoked at the configured endpoint, in the

@@ -57,7 +57,7 @@ func attemptOf(tags []service.Tag) secrets.Attempt {
 		return secrets.Attempt{}
 	}
 	text, _ := tagged(tags, TagError)
-	return secrets.Attempt{Tries: tries, Kind: kind, LastError: text, FailingSince: since, NextTry: next}
+	return secrets.Attempt{Tries: tries, Kind: kind, LastError: tagText(text), FailingSince: since, NextTry: next}
 }
 
 func kindNamed(name string) (secrets.Kind, bool) {

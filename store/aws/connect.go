@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"regexp"
@@ -16,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/pawlhq/pawl/engines"
 	"github.com/pawlhq/pawl/secrets"
@@ -87,6 +90,8 @@ func connect(ctx context.Context, c Config, change ...option) (*api, error) {
 	}
 	a.client = secretsmanager.NewFromConfig(env, append([]option{func(o *secretsmanager.Options) {
 		o.Credentials = signer
+		o.HTTPClient = sender{o.HTTPClient}
+		o.Logger = logging.Nop{} // it would write to the standard error
 		o.BaseEndpoint = nil
 		if endpoint != nil {
 			o.BaseEndpoint = aws.String(endpoint.String())
@@ -105,6 +110,22 @@ func connect(ctx context.Context, c Config, change ...option) (*api, error) {
 		return nil, e
 	}
 	return a, nil
+}
+
+// sender is an HTTP client whose requests' bodies are no io.WriterTo. The SDK's are,
+// and once the SDK has closed one, which it does when the answer begins, it says EOF
+// where a WriterTo must not: the transport would take that for a failure and hang up
+// within the answer.
+type sender struct{ secretsmanager.HTTPClient }
+
+func (s sender) Do(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		req.Body = struct {
+			io.Reader
+			io.Closer
+		}{req.Body, req.Body}
+	}
+	return s.HTTPClient.Do(req)
 }
 
 // parseEndpoint reads the address of who speaks Secrets Manager's protocol; nil
@@ -139,14 +160,14 @@ func serverOf(ctx context.Context, o secretsmanager.Options) (string, error) {
 
 // retryer is the SDK's standard one. It takes LimitExceededException for
 // throttling; Secrets Manager says so of too many labels or versions, which stay
-// too many.
+// too many. And it takes a server that can't be trusted for a broken connection.
 func retryer(change func(*retry.StandardOptions)) aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
 		o.Backoff = retry.NewExponentialJitterBackoff(maxBackoff)
 		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
 			var said smithy.APIError
-			if errors.As(err, &said) && said.ErrorCode() == limitExceeded {
+			if errors.As(err, &said) && said.ErrorCode() == limitExceeded || untrusted(err) {
 				return aws.FalseTernary
 			}
 			return aws.UnknownTernary

@@ -231,14 +231,13 @@ func (a *api) broken(ctx context.Context, err error) *secrets.Error {
 // effect: unless it never left, or AWS answered that it was refused.
 func mayBeDone(err error) bool {
 	var (
-		missing     *credentialsError
-		resp        *awshttp.ResponseError
-		op          *net.OpError
-		dns         *net.DNSError
-		certificate *tls.CertificateVerificationError
+		missing *credentialsError
+		resp    *awshttp.ResponseError
+		op      *net.OpError
+		dns     *net.DNSError
 	)
 	switch {
-	case errors.As(err, &missing), errors.As(err, &dns), errors.As(err, &certificate), errors.Is(err, http.ErrSchemeMismatch):
+	case errors.As(err, &missing), errors.As(err, &dns), untrusted(err):
 		return false
 	case errors.As(err, &op) && op.Op == "dial":
 		return false
@@ -246,6 +245,13 @@ func mayBeDone(err error) bool {
 		return resp.HTTPStatusCode() < 400 || resp.HTTPStatusCode() >= 500
 	}
 	return true
+}
+
+// untrusted reports whether no request was sent because it would not have been
+// safe, which stays so.
+func untrusted(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	return errors.As(err, &certificate) || errors.Is(err, http.ErrSchemeMismatch)
 }
 
 var (

@@ -45,11 +45,21 @@ func (f *failure) Error() string {
 // fail makes the error of a failure.
 func fail(kind secrets.Kind, f failure) *secrets.Error {
 	f.message, f.cut = bounded(f.message, f.cut)
+	// A superuser's password, or whatever else the function gets in with, is in no
+	// value that is left out later.
+	f.message = passwordIs.ReplaceAllString(f.message, "${1}"+redacted)
+	f.message = urlHas.ReplaceAllString(f.message, "${1}"+redacted+"@")
 	if len(f.kind) > maxType {
 		f.kind = "" // it is the name of none
 	}
 	return &secrets.Error{Kind: kind, Err: &f}
 }
+
+// Where connection strings and URLs have a password.
+var (
+	passwordIs = regexp.MustCompile(`(?i)(\b(?:password|passwd|pwd)=)("[^"]*"?|'[^']*'?|[^\s;&,]+)`)
+	urlHas     = regexp.MustCompile(`(://[^/\s:@]*:)[^\s/]+@`)
+)
 
 // bounded cuts a message to what is looked at.
 func bounded(s string, cut bool) (string, bool) {

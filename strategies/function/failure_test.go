@@ -87,3 +87,20 @@ func TestRedactionComesBeforeTheCut(t *testing.T) {
 		}
 	}
 }
+
+// TestConnectionStrings: the function may have been let in by a password that Pawl
+// does not know.
+func TestConnectionStrings(t *testing.T) {
+	for said, shown := range map[string]string{
+		"bad DSN host=db user=root password=r00t-pw dbname=app":    "bad DSN host=db user=root password=[redacted] dbname=app",
+		"bad DSN Server=db;User Id=sa;Password=r00t-pw;Encrypt":    "bad DSN Server=db;User Id=sa;Password=[redacted];Encrypt",
+		"bad DSN password='r00t pw' user=root":                     "bad DSN password=[redacted] user=root",
+		"can't parse postgres://root:r00t-pw@db:5432/app":          "can't parse postgres://root:[redacted]@db:5432/app",
+		"Access denied for user 'root'@'db' (using password: YES)": "Access denied for user 'root'@'db' (using password: YES)",
+		"see https://docs.example.com:8443/rotate?x=a@b":           "see https://docs.example.com:8443/rotate?x=a@b",
+	} {
+		if got := fail(secrets.Denied, failure{what: "it failed", message: said}).Error(); got != "it failed: "+shown {
+			t.Errorf("got  %s\nwant it failed: %s", got, shown)
+		}
+	}
+}

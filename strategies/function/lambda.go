@@ -200,6 +200,9 @@ const functionError = "X-Amz-Function-Error"
 
 // Do implements lambda.HTTPClient.
 func (f frugal) Do(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		req.Body = readCloser{req.Body, req.Body}
+	}
 	resp, err := f.Client.Do(noticing(req))
 	if err != nil {
 		return nil, err
@@ -213,6 +216,9 @@ func (f frugal) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// readCloser is no io.WriterTo. The SDK's request body is one, and once the SDK has
+// closed it, which it does when the answer begins, it says EOF where a WriterTo must
+// not: the transport would take that for a failure and hang up within the answer.
 type readCloser struct {
 	io.Reader
 	io.Closer
