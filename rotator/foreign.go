@@ -33,7 +33,8 @@ type Stager interface {
 	// Stage makes an empty version with the label AWSPENDING and returns its id.
 	// Conflict where AWSPENDING is on a version that is not AWSCURRENT.
 	Stage(ctx context.Context) (versionID string, err error)
-	// StageCopy makes one that has AWSCURRENT's value, for a rehearsal.
+	// StageCopy makes one that has AWSCURRENT's value, for a rehearsal. Its id
+	// begins with secrets.CopyPrefix.
 	StageCopy(ctx context.Context) (versionID string, err error)
 }
 

@@ -30,9 +30,20 @@ func (s staged) Stage(context.Context) (string, error) {
 func (s staged) StageCopy(context.Context) (string, error) {
 	var id string
 	return id, s.at(func() error {
-		id = s.personPuts(s.values[s.versions.IDWith(secrets.Current)], secrets.Pending)
+		id = s.putsCopy()
 		return nil
 	})
+}
+
+// putsCopy puts what a rehearsal is held on.
+func (w *world) putsCopy() string {
+	id := secrets.CopyPrefix + w.newID()
+	vs, err := w.versions.Put(secrets.Version{ID: id, Created: w.clock.Now()}, []string{secrets.Pending})
+	if err != nil {
+		panic(err)
+	}
+	w.versions, w.values[id] = vs, w.values[w.versions.IDWith(secrets.Current)]
+	return id
 }
 
 // function is somebody else's code: it does the four steps in the world, through

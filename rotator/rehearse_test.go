@@ -68,7 +68,7 @@ func TestInterruptedRehearsal(t *testing.T) {
 	for _, o := range []rotator.Options{{}, {ResumeOnly: true}} {
 		w := newWorld(false)
 		f := newFunction(w)
-		copied := w.personPuts("app:pw0", secrets.Pending)
+		copied := w.putsCopy()
 		res, err := w.rotateBy(t.Context(), f, o)
 		want := rotator.Rotated
 		if o.ResumeOnly {

@@ -199,7 +199,7 @@ func (w *run) loop(ctx context.Context) (Result, error) {
 		}
 		act, id := decide(vs)
 		if w.foreigns(vs, act, id) {
-			left, err := w.leftover(ctx, vs, act, id)
+			left, err := w.leftover(ctx, act, id)
 			if err != nil {
 				return Result{}, err
 			}

@@ -16,6 +16,10 @@ const (
 	Intent = "PAWLINTENT"
 )
 
+// CopyPrefix begins the id of a version that is a copy of AWSCURRENT, made for a
+// rotation function to be tested on: it is never rotated to.
+const CopyPrefix = "pawl-test-"
+
 // Limits of versions and labels.
 // Source: AWS Secrets Manager user guide, "Quotas" and "Version pruning".
 const (

@@ -244,7 +244,8 @@ func (c *Claim) Stage(ctx context.Context) (versionID string, err error) {
 }
 
 // StageCopy makes a version with AWSCURRENT's value and the label AWSPENDING, for
-// a rotation function to be tested on. Conflict as Stage.
+// a rotation function to be tested on; its id begins with secrets.CopyPrefix.
+// Conflict as Stage.
 func (c *Claim) StageCopy(ctx context.Context) (versionID string, err error) {
 	c.mu.Lock()
 	seen := c.seen
@@ -260,6 +261,7 @@ func (c *Claim) StageCopy(ctx context.Context) (versionID string, err error) {
 	if err != nil {
 		return "", secrets.At(err, c.arn.Name, "", "")
 	}
+	id = secrets.CopyPrefix + id
 	if _, err := c.put(ctx, id, true, v, secrets.Pending); err != nil {
 		return "", err
 	}
