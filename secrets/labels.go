@@ -3,6 +3,7 @@ package secrets
 import (
 	"slices"
 	"sort"
+	"strings"
 	"time"
 )
 
@@ -68,6 +69,16 @@ func (vs Versions) With(label string) (Version, bool) {
 		}
 	}
 	return Version{}, false
+}
+
+// Rotating returns the version that a rotation under way rotates to: the one with
+// AWSPENDING, unless that is AWSCURRENT already, or a copy for a test.
+func (vs Versions) Rotating() (Version, bool) {
+	v, ok := vs.With(Pending)
+	if !ok || v.Has(Current) || strings.HasPrefix(v.ID, CopyPrefix) {
+		return Version{}, false
+	}
+	return v, true
 }
 
 // IDWith returns the id of the version that carries the label, or "".

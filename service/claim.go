@@ -226,7 +226,7 @@ func (c *Claim) Stage(ctx context.Context) (versionID string, err error) {
 		if err := alive(sec); err != nil {
 			return nil, c.moved("it was marked for deletion")
 		}
-		if p, ok := sec.Versions.With(secrets.Pending); ok && !p.Has(secrets.Current) {
+		if p, ok := sec.Versions.Rotating(); ok {
 			return nil, c.moved("a rotation to version %s is under way", p.ID)
 		}
 		if err := c.s.stage(sec, id); err != nil {

@@ -446,3 +446,33 @@ func staging(t *testing.T, copied bool) {
 		wantKind(t, second(stage(c, t)), secrets.Conflict, "moved by somebody else")
 	})
 }
+
+// TestAskedDuringATest: the copy that a function is being tested on keeps nobody
+// from rotating.
+func TestAskedDuringATest(t *testing.T) {
+	for _, start := range []bool{false, true} {
+		h, _ := withFunctions(t)
+		h.create("s", "x")
+		c := claim(t, h, "s")
+		if _, err := c.StageCopy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var id string
+		if start {
+			out, err := h.StartRotation(t.Context(), service.StartRotationInput{SecretID: "s", ClientRequestToken: tok("v2")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			id = out.VersionID
+		} else {
+			out, err := h.RotateSecret(t.Context(), service.RotateSecretInput{SecretID: "s", ClientRequestToken: tok("v2"), RotationLambdaARN: "arn:aws:lambda:us-east-1:123456789012:function:pawl-single-user"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			id = out.VersionID
+		}
+		if v, ok := h.record("s").Versions.Rotating(); !ok || v.ID != tok("v2") || id != tok("v2") {
+			t.Errorf("start %v: rotating to %v, told %s", start, v, id)
+		}
+	}
+}

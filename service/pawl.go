@@ -164,7 +164,7 @@ func (s *Service) StartRotation(ctx context.Context, in StartRotationInput) (*St
 		if sec.Type != "" && sec.Rotation.Rules.Function == "" && !declared(sec.Rotation) {
 			return nil, cannotRotatePartners(sec)
 		}
-		if v, ok := sec.Versions.With(secrets.Pending); ok && !v.Has(secrets.Current) {
+		if v, ok := sec.Versions.Rotating(); ok {
 			id = v.ID
 		}
 		begun, err := s.ask(sec, id, true)

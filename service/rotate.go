@@ -316,8 +316,7 @@ func (s *Service) declaredElsewhere(sec *Secret) error {
 // ask asks for one rotation, whose version gets the token as its id, unless a
 // rotation by another token is under way. Not immediately, it only looks.
 func (s *Service) ask(sec *Secret, token string, immediately bool) (changed bool, err error) {
-	pending, underWay := sec.Versions.With(secrets.Pending)
-	underWay = underWay && !pending.Has(secrets.Current)
+	pending, underWay := sec.Versions.Rotating()
 	used, ok := sec.Versions.Find(token)
 	switch {
 	case immediately && (used.Has(secrets.Current) || used.Has(secrets.Previous)):
@@ -403,7 +402,7 @@ func (s *Service) CancelRotateSecret(ctx context.Context, in CancelRotateSecretI
 		return nil, err
 	}
 	out := &CancelRotateSecretOutput{ARN: sec.ARN.String(), Name: sec.ARN.Name}
-	if v, ok := sec.Versions.With(secrets.Pending); ok && !v.Has(secrets.Current) {
+	if v, ok := sec.Versions.Rotating(); ok {
 		out.VersionID = v.ID
 	}
 	return out, nil
