@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -168,10 +169,17 @@ func (s *session) alterations(original, clone row, c engines.Clone) string {
 
 // create makes a row of the clone, locked.
 func (s *session) create(ctx context.Context, original row, c engines.Clone) error {
-	return s.locked(ctx, "create the clone "+account(c.Clone, original.host), func(plain bool) string {
+	doing := "create the clone " + account(c.Clone, original.host)
+	err := s.locked(ctx, doing, func(plain bool) string {
 		return "CREATE USER " + account(c.Clone, original.host) + s.lockedIdentity(original.plugin, c.Original, plain) +
 			original.options.clauses(s.maria, false) + " ACCOUNT LOCK" + s.attribute(c.Original)
 	})
+	var server *driver.MySQLError
+	if errors.As(err, &server) && server.Number == 1396 { // it was not there a moment ago
+		return s.failed(secrets.Errorf(secrets.Transient, "cannot %s: %w", doing, server).
+			WithHint("somebody made the account at this moment; rotate again"))
+	}
+	return err
 }
 
 // attribute marks a row in MySQL.

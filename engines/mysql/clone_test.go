@@ -3,6 +3,7 @@ package mysql
 import (
 	"slices"
 	"strings"
+	gosync "sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -196,6 +197,34 @@ func TestCloneIsFaithful(t *testing.T) {
 }
 
 // A clone keeps the original's plug-in, and nasty names are no obstacle.
+// TestCloneMadeMeanwhile: several rotators make one clone at the same time, which
+// only a store with leases keeps from happening. Who comes second may try again.
+func TestCloneMadeMeanwhile(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		sessions := []*session{r.root(t), r.root(t), r.root(t)}
+		for range 5 {
+			name := fresh("o")
+			r.user(t, name, "%", "", "first-1")
+			c := engines.Clone{Original: name, Clone: name + "_clone"}
+			errs := make([]error, len(sessions))
+			var all gosync.WaitGroup
+			for i, s := range sessions {
+				all.Go(func() { _, errs[i] = s.SyncClone(t.Context(), c) })
+			}
+			all.Wait()
+			for _, err := range errs {
+				if err != nil && secrets.KindOf(err) != secrets.Transient {
+					t.Errorf("%s: %v", secrets.KindOf(err), err)
+				}
+			}
+			if !slices.Contains(errs, nil) {
+				t.Errorf("nobody has made it: %v", errs)
+			}
+			sync(t, sessions[0], c)
+		}
+	})
+}
+
 func TestClonePlugins(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		for _, plugin := range r.plugins() {

@@ -155,8 +155,8 @@ func (s *session) explain(err error) error {
 		e = readOnly()
 	case f.code == notPrivileged:
 		e.Hint = f.change.hint
-	case f.code == duplicateObject:
-		e.Hint = "somebody created the role at this moment; rotate again"
+	case f.code == duplicateObject, f.code == uniqueViolation:
+		e.Hint = "somebody made the role at this moment; rotate again"
 	}
 	return s.at(e)
 }

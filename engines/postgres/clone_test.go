@@ -3,6 +3,7 @@ package postgres
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -286,6 +287,40 @@ func TestRefusedClones(t *testing.T) {
 			_, err := s.FindClone(f.ctx(), c)
 			f.wantError(err, secrets.Invalid)
 			f.wantError(s.LockClone(f.ctx(), c), secrets.Invalid)
+		}
+	})
+}
+
+// TestCloneMadeMeanwhile: several rotators make one clone at the same time, which
+// only a store with leases keeps from happening. Who comes second may try again.
+func TestCloneMadeMeanwhile(t *testing.T) {
+	onEach(t, func(t *testing.T, f *fixture) {
+		sessions := []*session{f.super(), f.super(), f.super()}
+		met := false
+		for range 10 {
+			app, _ := f.role("app", "")
+			c := f.clone(app)
+			errs := make([]error, len(sessions))
+			var wg sync.WaitGroup
+			for i, s := range sessions {
+				wg.Go(func() { _, errs[i] = s.SyncClone(f.ctx(), c) })
+			}
+			wg.Wait()
+			made := false
+			for _, err := range errs {
+				made = made || err == nil
+				if err != nil {
+					met = true
+					f.wantError(err, secrets.Transient)
+				}
+			}
+			if !made {
+				t.Errorf("nobody has made it: %v", errs)
+			}
+			f.sync(sessions[0], c)
+		}
+		if !met {
+			t.Log("they never met")
 		}
 	})
 }

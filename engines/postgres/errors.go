@@ -23,6 +23,7 @@ const (
 	invalidPassword     = "28P01"
 	invalidDatabase     = "3D000"
 	notPrivileged       = "42501"
+	uniqueViolation     = "23505"
 	undefinedObject     = "42704"
 	duplicateObject     = "42710"
 	tooManyConnections  = "53300"
@@ -186,7 +187,9 @@ func judge(err error, cut secrets.Kind) verdict {
 	switch pe.Code {
 	case notPrivileged:
 		v.kind = secrets.Denied
-	case lockNotAvailable, objectInUse, idleInTransaction:
+	// A role that was not there a moment ago, or a row of the catalogue: another
+	// session makes the same one.
+	case lockNotAvailable, objectInUse, idleInTransaction, duplicateObject, uniqueViolation:
 		v.kind = secrets.Transient
 	default:
 		switch pe.Code[:min(2, len(pe.Code))] {
