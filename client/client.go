@@ -126,6 +126,9 @@ func call[Out any](ctx context.Context, c *Client, op operation, secret string, 
 			out = new(Out)
 			err = c.read(answer, out)
 		}
+		if err != nil && last != nil && ctx.Err() != nil && secrets.KindOf(err) == secrets.Transient {
+			return err // cut off: what went before says more
+		}
 		if last = err; err != nil && secrets.KindOf(err) != secrets.Transient {
 			return backoff.Permanent(err)
 		}

@@ -196,7 +196,6 @@ func TestCloneIsFaithful(t *testing.T) {
 	})
 }
 
-// A clone keeps the original's plug-in, and nasty names are no obstacle.
 // TestCloneMadeMeanwhile: several rotators make one clone at the same time, which
 // only a store with leases keeps from happening. Who comes second may try again.
 func TestCloneMadeMeanwhile(t *testing.T) {
@@ -225,6 +224,7 @@ func TestCloneMadeMeanwhile(t *testing.T) {
 	})
 }
 
+// A clone keeps the original's plug-in, and nasty names are no obstacle.
 func TestClonePlugins(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		for _, plugin := range r.plugins() {
