@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -23,8 +22,7 @@ import (
 	"github.com/pawlhq/pawl/scheduler"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/seal"
-	"github.com/pawlhq/pawl/store/sqlite"
+	"github.com/pawlhq/pawl/store/sqlite/sqlitetest"
 	"github.com/pawlhq/pawl/strategies"
 )
 
@@ -49,20 +47,7 @@ type pawl struct {
 
 func newPawl(t testing.TB) *pawl {
 	t.Helper()
-	dir := t.TempDir()
-	key := filepath.Join(dir, "pawl.key")
-	if err := seal.GenerateKeyFile(key, rand.Reader); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := seal.Load(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "pawl.db"), sqlite.Options{Create: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
+	store, keys := sqlitetest.Open(t)
 	p := &pawl{t: t, store: store}
 	p.svc = service.New(service.Config{
 		Store: store, Sealer: keys, MinimumInterval: time.Second,

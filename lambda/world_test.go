@@ -25,8 +25,7 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/server"
 	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/seal"
-	"github.com/pawlhq/pawl/store/sqlite"
+	"github.com/pawlhq/pawl/store/sqlite/sqlitetest"
 )
 
 const (
@@ -54,20 +53,7 @@ var databases atomic.Int64
 // newWorld makes one whose function has the rights of the documented policy.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	dir := t.TempDir()
-	key := filepath.Join(dir, "pawl.key")
-	if err := seal.GenerateKeyFile(key, rand.Reader); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := seal.Load(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "pawl.db"), sqlite.Options{Create: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
+	store, keys := sqlitetest.Open(t)
 	w := &world{t: t,
 		svc:  service.New(service.Config{Store: store, Sealer: keys}),
 		past: service.New(service.Config{Store: store, Sealer: keys, Now: func() time.Time { return time.Now().AddDate(0, -1, -3) }}),

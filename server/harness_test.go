@@ -4,14 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,8 +19,7 @@ import (
 
 	"github.com/pawlhq/pawl/access"
 	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/seal"
-	"github.com/pawlhq/pawl/store/sqlite"
+	"github.com/pawlhq/pawl/store/sqlite/sqlitetest"
 )
 
 func TestMain(m *testing.M) {
@@ -69,24 +66,7 @@ func openService(t testing.TB, wrap func(service.Store) service.Store) *service.
 // openServiceOf is openService with a configuration.
 func openServiceOf(t testing.TB, c service.Config, wrap func(service.Store) service.Store) *service.Service {
 	t.Helper()
-	dir := t.TempDir()
-	key := filepath.Join(dir, "pawl.key")
-	if err := seal.GenerateKeyFile(key, rand.Reader); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := seal.Load(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := sqlite.Open(context.Background(), filepath.Join(dir, "pawl.db"), sqlite.Options{Create: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := file.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	file, keys := sqlitetest.Open(t)
 	store := service.Store(file)
 	if wrap != nil {
 		store = wrap(store)

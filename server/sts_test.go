@@ -3,14 +3,12 @@ package server
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -30,8 +28,7 @@ import (
 	"github.com/pawlhq/pawl/access/principals"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/seal"
-	"github.com/pawlhq/pawl/store/sqlite"
+	"github.com/pawlhq/pawl/store/sqlite/sqlitetest"
 )
 
 var forSTS = strings.Replace(signed, "secretsmanager", "sts", 1)
@@ -244,26 +241,16 @@ func TestSTSIsThrottled(t *testing.T) {
 // other, and app, which may read app/*.
 func trusting(t *testing.T) (r *running, ann *principals.Credentials) {
 	t.Helper()
-	dir, ctx := t.TempDir(), t.Context()
-	key := filepath.Join(dir, "pawl.key")
+	ctx := t.Context()
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	must(seal.GenerateKeyFile(key, rand.Reader))
-	keys, err := seal.Load(key)
-	must(err)
-	file, err := sqlite.Open(ctx, filepath.Join(dir, "pawl.db"), sqlite.Options{Create: true})
-	must(err)
-	t.Cleanup(func() {
-		if err := file.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	file, keys := sqlitetest.Open(t)
 	who := principals.New(principals.Config{Store: file, Sealer: keys, Account: access.DevAccount})
-	_, ann, err = who.Create(ctx, principals.NewPrincipal{Name: "ann", Policies: []principals.Policy{{Name: "p", Document: `{"Version":"2012-10-17","Statement":[
+	_, ann, err := who.Create(ctx, principals.NewPrincipal{Name: "ann", Policies: []principals.Policy{{Name: "p", Document: `{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Action":"secretsmanager:CreateSecret","Resource":"*"}]}`}}})
 	must(err)
 	for name, trusted := range map[string]string{"app": ann.ARN, "closed": "arn:aws:iam::123456789012:user/bob"} {

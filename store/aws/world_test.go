@@ -3,7 +3,6 @@ package aws
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"flag"
 	"fmt"
 	"io"
@@ -30,8 +29,7 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/server"
 	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/seal"
-	"github.com/pawlhq/pawl/store/sqlite"
+	"github.com/pawlhq/pawl/store/sqlite/sqlitetest"
 )
 
 // canary stands in the values of these tests; no error and no log may have it.
@@ -64,24 +62,7 @@ type world struct {
 func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
 	environment(t)
-	dir := t.TempDir()
-	key := filepath.Join(dir, "pawl.key")
-	if err := seal.GenerateKeyFile(key, rand.Reader); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := seal.Load(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := sqlite.Open(context.Background(), filepath.Join(dir, "pawl.db"), sqlite.Options{Create: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := file.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	file, keys := sqlitetest.Open(t)
 	w := &world{t: t, clock: clockwork.NewFakeClockAt(time.Date(2026, 3, 4, 10, 20, 30, 0, time.UTC)), log: &logs{}} // a Wednesday
 	w.own = service.New(service.Config{Store: file, Sealer: keys, Now: w.clock.Now})
 	w.allow(`{"Effect":"Allow","Action":"*","Resource":"*"}`)
