@@ -31,7 +31,7 @@ demo: build ## Watch a real PostgreSQL's passwords rotate while an application l
 # The longest package first: it waits more than it works, so the others run
 # beside it.
 test: servers ## Install missing test servers and run every test with the race detector
-	$(GO) test -race -timeout 15m ./integration ./...
+	$(GO) test -race -timeout 19m ./integration ./...
 
 bench: build ## Rotations and requests a second beside a bare floor; 100,000 secrets; start-up; memory
 	@scripts/servers.sh postgres15
