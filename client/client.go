@@ -27,6 +27,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/pawlhq/pawl/awsenv"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/server/wire"
 )
@@ -87,9 +88,8 @@ func New(c Config) (*Client, error) {
 
 // parseEndpoint reads a server's address.
 func parseEndpoint(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+	u, ok := awsenv.ParseEndpoint(text)
+	if !ok {
 		return nil, secrets.Errorf(secrets.Invalid, "the endpoint is not the address of a server").
 			WithHint("write it as http://127.0.0.1:4566: scheme, host and port, and nothing else")
 	}

@@ -2,18 +2,13 @@ package client
 
 import (
 	"context"
-	"errors"
 	"net/http"
-	"net/url"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"github.com/aws/smithy-go"
 
-	"github.com/pawlhq/pawl/engines"
+	"github.com/pawlhq/pawl/awsenv"
 	"github.com/pawlhq/pawl/secrets"
 )
 
@@ -45,22 +40,9 @@ type AWS struct {
 // Connect makes a Client as FromEnvironment does. It asks AWS for nothing.
 // Errors are Invalid.
 func (a AWS) Connect(ctx context.Context) (*Client, error) {
-	var options []func(*config.LoadOptions) error
-	if a.Region != "" {
-		options = append(options, config.WithRegion(a.Region))
-	}
-	if a.Profile != "" {
-		options = append(options, config.WithSharedConfigProfile(a.Profile))
-	}
-	if u, err := url.Parse(a.Endpoint); err == nil && engines.Loopback(u.Hostname()) {
-		// Who calls a server of his own machine need not wait until there
-		// turns out to be no cloud around it.
-		options = append(options, config.WithEC2IMDSClientEnableState(imds.ClientDisabled))
-	}
-	env, err := config.LoadDefaultConfig(ctx, options...)
+	env, err := awsenv.Place{Region: a.Region, Profile: a.Profile, Endpoint: a.Endpoint}.Load(ctx)
 	if err != nil {
-		return nil, secrets.Errorf(secrets.Invalid, "the AWS configuration of this environment: %w", err).
-			WithHint("look at AWS_PROFILE, AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE and AWS_CA_BUNDLE")
+		return nil, err
 	}
 	if err := checkRegion(env.Region); err != nil {
 		return nil, err
@@ -100,12 +82,9 @@ func endpointOf(ctx context.Context, env aws.Config) (string, error) {
 	return at.URI.String(), nil
 }
 
-// noCredentials explains why there is nothing to sign with. The SDK's chain ends
-// at the metadata of a virtual machine; that it found nothing there says only
-// that there was nothing anywhere.
+// noCredentials explains why there is nothing to sign with.
 func noCredentials(err error) error {
-	var last *smithy.OperationError
-	if !errors.As(err, &last) || last.Service() != "ec2imds" {
+	if !awsenv.NoCredentials(err) {
 		return secrets.Errorf(secrets.Invalid, "getting AWS credentials: %w", err).
 			WithHint("look at AWS_PROFILE, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE")
 	}

@@ -2,9 +2,9 @@ package client
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 
+	"github.com/pawlhq/pawl/awsenv"
 	"github.com/pawlhq/pawl/secrets"
 )
 
@@ -61,14 +61,12 @@ func (c *Client) hint(e *secrets.Error, secret string) string {
 	return ""
 }
 
-var regionName = regexp.MustCompile(`^([a-z]+-)+[0-9]+$`)
-
 func checkRegion(region string) error {
 	switch {
 	case region == "":
 		return secrets.Errorf(secrets.Invalid, "no region is set").
 			WithHint("say where to act: AWS_REGION=us-east-1")
-	case !regionName.MatchString(region):
+	case !awsenv.IsRegion(region):
 		return secrets.Errorf(secrets.Invalid, "%q is not the name of a region", region).
 			WithHint("say where to act: AWS_REGION=us-east-1")
 	}

@@ -77,7 +77,7 @@ func (r *reader) wrong(name, text string) { r.problems = append(r.problems, name
 
 func (r *reader) add(err error) {
 	if err != nil {
-		r.problems = append(r.problems, oneLine(err, maxMessage))
+		r.problems = append(r.problems, secrets.OneLine(err, maxMessage))
 	}
 }
 
@@ -171,7 +171,7 @@ func (r *reader) password(p *secrets.PasswordRules) {
 		r.wrong(strings.Join(given, ", "), envRules+" has a password: too; leave one of them out")
 	}
 	if err := p.Validate(); err != nil {
-		r.wrong(strings.Join(given, ", "), oneLine(err, maxText))
+		r.wrong(strings.Join(given, ", "), secrets.OneLine(err, maxText))
 	}
 }
 

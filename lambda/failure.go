@@ -29,21 +29,13 @@ func failure(err error) messages.InvokeResponse_Error {
 	if errors.As(err, &f) {
 		return f
 	}
-	return messages.InvokeResponse_Error{Type: typeOf(secrets.KindOf(err)), Message: oneLine(err, maxMessage)}
+	return messages.InvokeResponse_Error{Type: typeOf(secrets.KindOf(err)), Message: secrets.OneLine(err, maxMessage)}
 }
 
 // typeOf is the type of an error of a kind.
 func typeOf(k secrets.Kind) string {
 	name := k.String()
 	return strings.ToUpper(name[:1]) + name[1:]
-}
-
-func oneLine(err error, most int) string {
-	text := strings.ReplaceAll(err.Error(), "\n", "; ") // errors.Join's lines
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return text
 }
 
 // outOfTime is an error for what did not end when the time was over. again says

@@ -7,9 +7,7 @@ package lambda
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
-	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -124,11 +122,7 @@ func (w *work) safely(f func() (any, error)) (answer any, err error) {
 		if p == nil {
 			return
 		}
-		// The panic's own text may hold anything, unless the runtime wrote it.
-		text := fmt.Sprintf("%T", p)
-		if e, ok := p.(runtime.Error); ok {
-			text = e.Error()
-		}
+		text := secrets.Thrown(p)
 		w.log.Error("panic", "panic", text, "stack", string(debug.Stack()))
 		answer, err = nil, secrets.Errorf(secrets.Unknown, "a bug stopped the invocation: panic: %s", text).
 			WithHint("the labels keep where the rotation is; please report it with the stack in the log")

@@ -15,6 +15,8 @@ import (
 
 	runtime "github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambda/messages"
+
+	"github.com/pawlhq/pawl/secrets"
 )
 
 // RuntimeAPI is the variable by which Lambda says where its Runtime API is.
@@ -68,7 +70,7 @@ func FailInit(ctx context.Context, api string, cause error) error {
 	body, err := json.Marshal(struct {
 		messages.InvokeResponse_Error
 		StackTrace []string `json:"stackTrace"`
-	}{messages.InvokeResponse_Error{Type: BadEnvironment, Message: oneLine(cause, maxMessage)}, []string{}})
+	}{messages.InvokeResponse_Error{Type: BadEnvironment, Message: secrets.OneLine(cause, maxMessage)}, []string{}})
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func (s *summary) failed(name string, err error, next time.Time) {
 
 func (s *summary) fail(name string, err error, next time.Time) {
 	kind := secrets.KindOf(err)
-	f := Failed{Secret: name, Kind: typeOf(kind), Error: oneLine(err, maxText)}
+	f := Failed{Secret: name, Kind: typeOf(kind), Error: secrets.OneLine(err, maxText)}
 	if !next.IsZero() {
 		next = next.UTC().Truncate(time.Second)
 		f.NextTry = &next

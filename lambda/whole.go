@@ -40,7 +40,7 @@ func (e whole) do(ctx context.Context, w *work) (any, error) {
 }
 
 func (w *work) again(log *slog.Logger, err error, wait time.Duration) {
-	log.Warn("failed; trying again", "error", oneLine(err, maxText), "wait", wait.Round(time.Millisecond).String())
+	log.Warn("failed; trying again", "error", secrets.OneLine(err, maxText), "wait", wait.Round(time.Millisecond).String())
 }
 
 func (due) about() []any { return nil }
@@ -155,7 +155,7 @@ func (w *work) one(ctx context.Context, s *summary, d service.Due) {
 		err = hopeless // without what the waiting added
 	}
 	err = secrets.At(err, name, "", "")
-	log.Error(oneLine(err, maxText), "errorType", typeOf(kind))
+	log.Error(secrets.OneLine(err, maxText), "errorType", typeOf(kind))
 	s.failed(name, err, this.attempt.NextTry)
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -126,11 +125,7 @@ func (r *Runner) run(ctx context.Context, claim Claim, rules secrets.RotationRul
 		if p == nil {
 			return
 		}
-		// The panic's own text may hold anything, unless the runtime wrote it.
-		text := fmt.Sprintf("%T", p)
-		if e, ok := p.(runtime.Error); ok {
-			text = e.Error()
-		}
+		text := secrets.Thrown(p)
 		r.log().Error("panic in a rotation", "secret", claim.ARN().Name, "panic", text, "stack", string(debug.Stack()))
 		err = secrets.Errorf(secrets.Unknown, "a bug stopped the rotation: panic: %s", text).
 			WithHint("it will be resumed from the labels; please report it with the stack in the log")

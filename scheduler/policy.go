@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"strings"
 	"time"
 
 	"github.com/pawlhq/pawl/secrets"
@@ -111,10 +110,4 @@ func failed(last secrets.Attempt, err error, now time.Time, random float64) secr
 	return a
 }
 
-func oneLine(err error) string {
-	text := strings.ReplaceAll(err.Error(), "\n", "; ") // errors.Join's lines
-	if len(text) > maxErrorText {
-		text = strings.ToValidUTF8(text[:maxErrorText], "") + "…"
-	}
-	return text
-}
+func oneLine(err error) string { return secrets.OneLine(err, maxErrorText) }

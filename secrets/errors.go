@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 )
 
@@ -187,4 +188,23 @@ func At(err error, secret, step, server string) error {
 		out.Server = server
 	}
 	return &out
+}
+
+// OneLine is an error's text for a place that has one line of at most so many
+// bytes.
+func OneLine(err error, most int) string {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ") // errors.Join's lines
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+// Thrown says of what a panic threw as much as holds no secret for certain: its
+// type, or the words of the runtime's own errors.
+func Thrown(p any) string {
+	if e, ok := p.(runtime.Error); ok {
+		return e.Error()
+	}
+	return fmt.Sprintf("%T", p)
 }

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -321,19 +320,14 @@ func (s *Server) reply(e *exchange, status int, body []byte) {
 	}
 }
 
-// caught answers after a panic. What was thrown may hold a secret, so only the
-// runtime's own errors are logged in words.
+// caught answers after a panic.
 func (s *Server) caught(e *exchange) {
 	thrown := recover()
 	if thrown == nil {
 		return
 	}
-	what := fmt.Sprintf("%T", thrown)
-	if err, ok := thrown.(runtime.Error); ok {
-		what = err.Error()
-	}
 	s.log.LogAttrs(context.Background(), slog.LevelError, "a request panicked; please report this",
-		slog.String("operation", e.operation), slog.String("request", e.id), slog.String("panic", what), slog.String("stack", string(debug.Stack())))
+		slog.String("operation", e.operation), slog.String("request", e.id), slog.String("panic", secrets.Thrown(thrown)), slog.String("stack", string(debug.Stack())))
 	if e.status != 0 {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}

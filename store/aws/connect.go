@@ -8,19 +8,16 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"regexp"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/logging"
 
-	"github.com/pawlhq/pawl/engines"
+	"github.com/pawlhq/pawl/awsenv"
 	"github.com/pawlhq/pawl/secrets"
 )
 
@@ -38,43 +35,24 @@ const (
 // option changes the SDK's client.
 type option = func(*secretsmanager.Options)
 
-var regionName = regexp.MustCompile(`^([a-z]+-)+[0-9]+$`)
-
 // connect loads the SDK's configuration: what the file says, and for the rest
 // what the AWS command line would use, but for endpoints: nobody's AWS_ENDPOINT_URL
 // sends secrets elsewhere. It gets the credentials once, so that missing ones are
 // found at the start.
 func connect(ctx context.Context, c Config, change ...option) (*api, error) {
-	var load []func(*config.LoadOptions) error
-	if c.Region != "" {
-		load = append(load, config.WithRegion(c.Region))
-	}
-	if c.Profile != "" {
-		load = append(load, config.WithSharedConfigProfile(c.Profile))
-	}
 	endpoint, err := parseEndpoint(c.Endpoint)
 	if err != nil {
 		return nil, err
 	}
-	if endpoint != nil && engines.Loopback(endpoint.Hostname()) {
-		// There is no cloud around whose metadata could have credentials.
-		load = append(load, config.WithEC2IMDSClientEnableState(imds.ClientDisabled))
-	}
-	env, err := config.LoadDefaultConfig(ctx, load...)
-	var noProfile config.SharedConfigProfileNotExistError
-	switch {
-	case errors.As(err, &noProfile):
-		return nil, secrets.Errorf(secrets.Invalid, "there is no AWS profile %q", noProfile.Profile).
-			WithHint("see the ones there are: aws configure list-profiles")
-	case err != nil:
-		return nil, secrets.Errorf(secrets.Invalid, "the AWS configuration of this environment: %w", err).
-			WithHint("look at AWS_PROFILE, AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE and AWS_CA_BUNDLE")
+	env, err := awsenv.Place{Region: c.Region, Profile: c.Profile, Endpoint: c.Endpoint}.Load(ctx)
+	if err != nil {
+		return nil, err
 	}
 	switch {
 	case env.Region == "":
 		return nil, secrets.Errorf(secrets.Invalid, "no AWS region is set").
 			WithHint("say where the secrets are: store.aws.region in the configuration, or AWS_REGION=us-east-1")
-	case !regionName.MatchString(env.Region):
+	case !awsenv.IsRegion(env.Region):
 		return nil, secrets.Errorf(secrets.Invalid, "%q is not the name of an AWS region", env.Region).
 			WithHint("say where the secrets are: store.aws.region in the configuration, or AWS_REGION=us-east-1")
 	}
@@ -134,9 +112,8 @@ func parseEndpoint(text string) (*url.URL, error) {
 	if text == "" {
 		return nil, nil
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+	u, ok := awsenv.ParseEndpoint(text)
+	if !ok {
 		return nil, secrets.Errorf(secrets.Invalid, "store.aws.endpoint is not the address of a server").
 			WithHint("write it as https://vpce-0123.secretsmanager.us-east-1.vpce.amazonaws.com: scheme, host and port, and nothing else")
 	}

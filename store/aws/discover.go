@@ -64,10 +64,10 @@ func (s *Store) list(ctx context.Context, filters []types.Filter, yield func(*re
 			s.kept.lay(r)
 			yield(r)
 		}
-		switch next := text(out.NextToken); {
+		switch next := aws.ToString(out.NextToken); {
 		case next == "":
 			return nil
-		case next == text(in.NextToken):
+		case next == aws.ToString(in.NextToken):
 			return s.circles(opList)
 		}
 		in.NextToken = out.NextToken
@@ -93,14 +93,14 @@ func (s *Store) versions(ctx context.Context, arn secrets.ARN) (secrets.Versions
 		}
 		for _, v := range out.Versions {
 			if len(v.VersionStages) > 0 {
-				stages[text(v.VersionId)], made[text(v.VersionId)] = v.VersionStages, date(v.CreatedDate)
+				stages[aws.ToString(v.VersionId)], made[aws.ToString(v.VersionId)] = v.VersionStages, date(v.CreatedDate)
 			}
 		}
-		next := text(out.NextToken)
+		next := aws.ToString(out.NextToken)
 		if next == "" {
 			break
 		}
-		if next == text(in.NextToken) {
+		if next == aws.ToString(in.NextToken) {
 			return nil, s.circles(opVersions)
 		}
 		in.NextToken = out.NextToken

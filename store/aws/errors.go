@@ -17,6 +17,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 
+	"github.com/pawlhq/pawl/awsenv"
 	"github.com/pawlhq/pawl/secrets"
 )
 
@@ -178,8 +179,7 @@ func (a *api) logIn() string {
 // the metadata of a virtual machine; that it found nothing there says only that
 // there was nothing anywhere.
 func (a *api) noCredentials(err error) *secrets.Error {
-	var op *smithy.OperationError
-	if errors.As(err, &op) && op.Service() == "ec2imds" {
+	if awsenv.NoCredentials(err) {
 		return secrets.Errorf(secrets.Denied, "no AWS credentials were found to sign requests with").
 			WithHint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile by store.aws.profile or AWS_PROFILE, or run on a machine that has a role")
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
@@ -35,14 +36,14 @@ type record struct {
 // described makes a record of the answer to DescribeSecret. Errors: Invalid where
 // the ARN is none, which nobody but a broken endpoint sends.
 func described(out *secretsmanager.DescribeSecretOutput) (*record, error) {
-	r := &record{rotated: date(out.LastRotatedDate), function: text(out.RotationLambdaARN)}
-	if err := r.ARN.UnmarshalText([]byte(text(out.ARN))); err != nil {
+	r := &record{rotated: date(out.LastRotatedDate), function: aws.ToString(out.RotationLambdaARN)}
+	if err := r.ARN.UnmarshalText([]byte(aws.ToString(out.ARN))); err != nil {
 		return nil, err
 	}
-	r.Description, r.KMSKeyID, r.Type, r.OwningService = text(out.Description), text(out.KmsKeyId), text(out.Type), text(out.OwningService)
+	r.Description, r.KMSKeyID, r.Type, r.OwningService = aws.ToString(out.Description), aws.ToString(out.KmsKeyId), aws.ToString(out.Type), aws.ToString(out.OwningService)
 	r.Created, r.Changed, r.Deleted = date(out.CreatedDate), date(out.LastChangedDate), date(out.DeletedDate)
 	r.Tags, r.Versions = tagsOf(out.Tags), versionsOf(out.VersionIdsToStages)
-	r.originate(text(out.PrimaryRegion))
+	r.originate(aws.ToString(out.PrimaryRegion))
 	if out.RotationEnabled != nil {
 		r.enabled, r.configured = *out.RotationEnabled, true
 	}
@@ -52,14 +53,14 @@ func described(out *secretsmanager.DescribeSecretOutput) (*record, error) {
 // listed makes a record of an entry of a listing. Of its tags it has Pawl's own,
 // and no description: there may be ten thousand of them. Errors: as described.
 func listed(e types.SecretListEntry) (*record, error) {
-	r := &record{rotated: date(e.LastRotatedDate), function: text(e.RotationLambdaARN)}
-	if err := r.ARN.UnmarshalText([]byte(text(e.ARN))); err != nil {
+	r := &record{rotated: date(e.LastRotatedDate), function: aws.ToString(e.RotationLambdaARN)}
+	if err := r.ARN.UnmarshalText([]byte(aws.ToString(e.ARN))); err != nil {
 		return nil, err
 	}
-	r.OwningService = text(e.OwningService)
+	r.OwningService = aws.ToString(e.OwningService)
 	r.Created, r.Changed, r.Deleted = date(e.CreatedDate), date(e.LastChangedDate), date(e.DeletedDate)
 	r.Tags, r.Versions = ownTags(tagsOf(e.Tags)), versionsOf(e.SecretVersionsToStages)
-	r.originate(text(e.PrimaryRegion))
+	r.originate(aws.ToString(e.PrimaryRegion))
 	if e.RotationEnabled != nil {
 		r.enabled, r.configured = *e.RotationEnabled, true
 	}
@@ -104,7 +105,7 @@ func versionsOf(stages map[string][]string) secrets.Versions {
 func tagsOf(tags []types.Tag) []service.Tag {
 	out := make([]service.Tag, 0, len(tags))
 	for _, t := range tags {
-		out = append(out, service.Tag{Key: text(t.Key), Value: text(t.Value)})
+		out = append(out, service.Tag{Key: aws.ToString(t.Key), Value: aws.ToString(t.Value)})
 	}
 	return out
 }
@@ -118,13 +119,6 @@ func ownTags(tags []service.Tag) []service.Tag {
 func (r *record) tag(key string) string {
 	value, _ := tagged(r.Tags, key)
 	return value
-}
-
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }
 
 func date(t *time.Time) time.Time {

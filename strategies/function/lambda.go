@@ -6,19 +6,16 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/smithy-go/logging"
 
-	"github.com/pawlhq/pawl/engines"
+	"github.com/pawlhq/pawl/awsenv"
 	"github.com/pawlhq/pawl/secrets"
 )
 
@@ -153,23 +150,15 @@ type LambdaConfig struct {
 // minded: AWS_ENDPOINT_URL may well be Pawl's own. It asks nothing of anybody.
 // Errors are Invalid.
 func NewInvokeAPI(ctx context.Context, c LambdaConfig) (InvokeAPI, error) {
-	options := []func(*config.LoadOptions) error{config.WithSharedConfigProfile(c.Profile)}
 	if c.Endpoint != "" {
-		u, err := url.Parse(c.Endpoint)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+		if _, ok := awsenv.ParseEndpoint(c.Endpoint); !ok {
 			return nil, secrets.Errorf(secrets.Invalid, "functions.endpoint is not the address of a server").
 				WithHint("write it as http://127.0.0.1:4566: scheme, host and port")
 		}
-		if engines.Loopback(u.Hostname()) {
-			// Who calls a server of his own machine need not wait until there
-			// turns out to be no cloud around it.
-			options = append(options, config.WithEC2IMDSClientEnableState(imds.ClientDisabled))
-		}
 	}
-	env, err := config.LoadDefaultConfig(ctx, options...)
+	env, err := awsenv.Place{Profile: c.Profile, Endpoint: c.Endpoint}.Load(ctx)
 	if err != nil {
-		return nil, secrets.Errorf(secrets.Invalid, "the AWS configuration of this environment, for rotation functions: %w", err).
-			WithHint("look at functions.profile, AWS_PROFILE, AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE and AWS_CA_BUNDLE")
+		return nil, secrets.Prefixed(err, "for rotation functions, by functions.profile or the environment")
 	}
 	b, ok := env.HTTPClient.(*awshttp.BuildableClient)
 	if !ok {

@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
+	"github.com/pawlhq/pawl/awsenv"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/store/seal"
 )
@@ -40,10 +40,9 @@ type Client struct {
 // names none is minded: AWS_ENDPOINT_URL may well be Pawl's own. It asks nothing
 // of AWS KMS. Errors are Invalid.
 func New(ctx context.Context, c Config) (*Client, error) {
-	env, err := config.LoadDefaultConfig(ctx)
+	env, err := awsenv.Place{Endpoint: c.Endpoint}.Load(ctx)
 	if err != nil {
-		return nil, secrets.Errorf(secrets.Invalid, "the AWS configuration of this environment, for AWS KMS: %w", err).
-			WithHint("look at AWS_PROFILE, AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE and AWS_CA_BUNDLE")
+		return nil, secrets.Prefixed(err, "for AWS KMS")
 	}
 	if c.Timeout == 0 {
 		c.Timeout = defaultTimeout
