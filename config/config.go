@@ -25,10 +25,12 @@ type Config struct {
 	// Defaults are the rules of a secret whose entry says nothing. What only an
 	// entry can say (engine, hosts, admin host, check query, adopt clone) is
 	// empty here.
-	Defaults   secrets.RotationRules
-	Scheduler  Scheduler
-	Server     Server // none with AWS as the store, which serves the API itself
-	KMS        *KMS   // nil = none
+	Defaults  secrets.RotationRules
+	Scheduler Scheduler
+	Server    Server // none with AWS as the store, which serves the API itself
+	KMS       *KMS   // nil = none
+	// Regions are those whose replicas are on other servers, by name.
+	Regions    map[string]Region
 	Superusers []secrets.Pairing
 	Functions  *Functions // nil = none
 	Events     Events
@@ -44,8 +46,42 @@ const (
 
 // Store says where secrets are kept. Exactly one field is set.
 type Store struct {
-	SQLite *SQLite
-	AWS    *AWS
+	SQLite   *SQLite
+	Postgres *Postgres
+	AWS      *AWS
+}
+
+// MasterKey returns where the master key of Pawl's own store is.
+func (s Store) MasterKey() MasterKey {
+	switch {
+	case s.SQLite != nil:
+		return s.SQLite.MasterKey
+	case s.Postgres != nil:
+		return s.Postgres.MasterKey
+	}
+	return MasterKey{}
+}
+
+// Postgres is a database that several Pawls share as their store, and where the
+// master key is.
+type Postgres struct {
+	// DSN is a URL (postgres://…) or key=value pairs.
+	DSN string
+	// PasswordFile (absolute), or PasswordEnv, the name of a variable, has the
+	// password; at most one is set, and then none is in DSN.
+	PasswordFile, PasswordEnv string
+	MaxConnections            int // of this process
+	MasterKey
+}
+
+// Region is another server that has the replicas of a region.
+type Region struct {
+	Endpoint string // https://…; http:// only on this machine
+	// CAFile (absolute) has the authority of its certificate; "" = the system's.
+	CAFile string
+	// CredentialsFile (absolute) has the access key that this server signs with: a
+	// JSON object as pawl access create --json prints it, or its lines for a shell.
+	CredentialsFile string
 }
 
 // AWS is AWS Secrets Manager as the store: which one, and which of its secrets

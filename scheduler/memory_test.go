@@ -137,7 +137,15 @@ func (m *memory) Places(context.Context) ([]service.Place, error) {
 
 func (m *memory) Behind(context.Context, time.Time, int) ([]secrets.ARN, error) { return nil, nil }
 
-func (m *memory) Due(_ context.Context, before time.Time, n int) ([]*service.Secret, error) {
+func (m *memory) Backlog(ctx context.Context, before time.Time, most int) (n int, oldest time.Time, err error) {
+	due, err := m.Due(ctx, before, service.DueAfter{}, most)
+	if len(due) > 0 {
+		oldest = due[0].DueAt
+	}
+	return len(due), oldest, err
+}
+
+func (m *memory) Due(_ context.Context, before time.Time, after service.DueAfter, n int) ([]*service.Secret, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.failing("due"); err != nil {
@@ -145,7 +153,8 @@ func (m *memory) Due(_ context.Context, before time.Time, n int) ([]*service.Sec
 	}
 	var out []*service.Secret
 	for _, s := range m.secrets {
-		if !s.DueAt.IsZero() && !s.DueAt.After(before) {
+		place := cmp.Or(s.DueAt.Compare(after.At), strings.Compare(s.ARN.Name, after.ARN.Name))
+		if !s.DueAt.IsZero() && !s.DueAt.After(before) && place > 0 {
 			out = append(out, s)
 		}
 	}
@@ -177,18 +186,18 @@ func (m *memory) Purgeable(_ context.Context, now time.Time, n int) (out []secre
 	return out, nil
 }
 
-func (m *memory) Lock(_ context.Context, arn secrets.ARN) (func(), error) {
+func (m *memory) Lock(_ context.Context, arn secrets.ARN) (service.Lease, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.locked[arn] {
 		return nil, secrets.Errorf(secrets.Conflict, "another process is rotating it")
 	}
 	m.locked[arn] = true
-	return func() {
+	return service.Unending(m, arn, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		delete(m.locked, arn)
-	}, nil
+	}), nil
 }
 
 func (m *memory) Close() error { return nil }

@@ -341,7 +341,7 @@ func TestDueUntilDone(t *testing.T) {
 	w.clock.Advance(10 * time.Minute) // into the hour's window, past the jitter
 	var d service.Due
 	for d.At.IsZero() {
-		due, err := w.runner.Plan.Due(t.Context(), w.clock.Now(), 1)
+		due, err := w.runner.Plan.Due(t.Context(), w.clock.Now(), service.DueAfter{}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

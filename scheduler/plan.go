@@ -17,8 +17,10 @@ import (
 // Plan is where the scheduler reads what to do, and gets the right to do it.
 type Plan interface {
 	// Due returns up to n secrets that the store has down for now or earlier,
-	// oldest first.
-	Due(ctx context.Context, now time.Time, n int) ([]service.Due, error)
+	// oldest first, from the place after on.
+	Due(ctx context.Context, now time.Time, after service.DueAfter, n int) ([]service.Due, error)
+	// Backlog counts them, up to most, and tells since when the oldest is due.
+	Backlog(ctx context.Context, now time.Time, most int) (n int, oldest time.Time, err error)
 	// Reschedule works out anew when a secret is due, because what the store
 	// has is out of date: a window went by while nobody looked.
 	Reschedule(ctx context.Context, arn secrets.ARN, now time.Time) error
@@ -42,7 +44,8 @@ func FromService(s *service.Service) Plan { return PlanOf(s) }
 
 // Claimer is a Plan with a type of claims of its own: a Service, an aws.Store.
 type Claimer[C Claim] interface {
-	Due(ctx context.Context, now time.Time, n int) ([]service.Due, error)
+	Due(ctx context.Context, now time.Time, after service.DueAfter, n int) ([]service.Due, error)
+	Backlog(ctx context.Context, now time.Time, most int) (n int, oldest time.Time, err error)
 	Reschedule(ctx context.Context, arn secrets.ARN, now time.Time) error
 	Claim(ctx context.Context, id string) (C, error)
 }

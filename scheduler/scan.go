@@ -65,7 +65,7 @@ func (s *Scheduler) Scan(ctx context.Context) {
 	reschedules := 0
 	for n := s.scan.depth; ; n = min(4*n, deepest) {
 		now := s.clock.Now()
-		ds, err := s.c.Runner.Plan.Due(ctx, now, n)
+		ds, err := s.c.Runner.Plan.Due(ctx, now, service.DueAfter{}, n)
 		if err != nil {
 			s.complain(ctx, err)
 			return

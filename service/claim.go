@@ -19,11 +19,11 @@ type Claim struct {
 	arn      secrets.ARN
 	rotation secrets.Rotation
 
-	mu      sync.Mutex
-	release func() // nil once released
-	seen    places
-	key     string           // that new values are encrypted under
-	fresh   secrets.Versions // as read at the claim, until somebody asked for them
+	mu    sync.Mutex
+	lease Lease // nil once released
+	seen  places
+	key   string           // that new values are encrypted under
+	fresh secrets.Versions // as read at the claim, until somebody asked for them
 }
 
 // places are the ids of the versions that carry the labels a rotation goes by.
@@ -49,22 +49,22 @@ func (s *Service) Claim(ctx context.Context, id string) (*Claim, error) {
 		}
 		arn = sec.ARN
 	}
-	release, err := s.store.Lock(ctx, arn)
+	lease, err := s.store.Lock(ctx, arn)
 	if err != nil {
 		return nil, known(err, arn.Name)
 	}
 	// Whoever had the lock until now may have changed everything.
 	sec, err := s.findAlive(ctx, arn.String())
 	if err != nil {
-		release()
+		lease.Release()
 		return nil, err
 	}
 	if err := atPrimary(sec); err != nil {
-		release()
+		lease.Release()
 		return nil, err
 	}
 	c := &Claim{
-		s: s, arn: sec.ARN, release: release,
+		s: s, arn: sec.ARN, lease: lease,
 		rotation: s.effective(*s.rotationOf(sec)), seen: placesOf(sec.Versions), key: sec.KMSKeyID, fresh: sec.Versions,
 	}
 	c.rotation.Paused = sec.Rotation != nil && onHold(sec)
@@ -107,11 +107,11 @@ func (c *Claim) ARN() secrets.ARN { return c.arn }
 // Release gives the claim up. Further calls do nothing.
 func (c *Claim) Release() {
 	c.mu.Lock()
-	release := c.release
-	c.release = nil
+	lease := c.lease
+	c.lease = nil
 	c.mu.Unlock()
-	if release != nil {
-		release()
+	if lease != nil {
+		lease.Release()
 	}
 }
 
@@ -119,7 +119,7 @@ func (c *Claim) Release() {
 // from the claim itself: should they have changed since, the next write finds
 // out.
 func (c *Claim) Versions(ctx context.Context) (secrets.Versions, error) {
-	if err := c.held(); err != nil {
+	if _, err := c.held(); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
@@ -139,7 +139,7 @@ func (c *Claim) Versions(ctx context.Context) (secrets.Versions, error) {
 
 // Value reads a version's value; zero for one that is still empty.
 func (c *Claim) Value(ctx context.Context, versionID string) (secrets.Value, error) {
-	if err := c.held(); err != nil {
+	if _, err := c.held(); err != nil {
 		return secrets.Value{}, err
 	}
 	value, err := c.s.open(ctx, c.arn, versionID)
@@ -306,10 +306,11 @@ func (c *Claim) MoveLabel(ctx context.Context, label, versionID string) error {
 
 // Save keeps the attempt record. It never conflicts with labels.
 func (c *Claim) Save(ctx context.Context, a secrets.Attempt) error {
-	if err := c.held(); err != nil {
+	lease, err := c.held()
+	if err != nil {
 		return err
 	}
-	_, err := c.s.update(ctx, c.arn, func(sec *Secret) (Sealed, error) {
+	_, err = c.s.updateBy(ctx, c.arn, lease.Update, func(sec *Secret) (Sealed, error) {
 		r := c.s.rotationOf(sec)
 		if same(r.Attempt, a) {
 			return nil, errUnchanged
@@ -328,13 +329,14 @@ func same(a, b secrets.Attempt) bool {
 // change is every write of labels and values: it refuses when the labels are
 // not where the claimant saw them, and sees where they are afterwards.
 func (c *Claim) change(ctx context.Context, change func(*Secret) (Sealed, error)) error {
-	if err := c.held(); err != nil {
+	lease, err := c.held()
+	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	seen := c.seen
 	c.mu.Unlock()
-	sec, err := c.s.update(ctx, c.arn, func(sec *Secret) (Sealed, error) {
+	sec, err := c.s.updateBy(ctx, c.arn, lease.Update, func(sec *Secret) (Sealed, error) {
 		if placesOf(sec.Versions) != seen {
 			return nil, c.moved("its staging labels were moved by somebody else")
 		}
@@ -353,7 +355,7 @@ func (c *Claim) change(ctx context.Context, change func(*Secret) (Sealed, error)
 }
 
 func (c *Claim) read(ctx context.Context) (*Secret, error) {
-	if err := c.held(); err != nil {
+	if _, err := c.held(); err != nil {
 		return nil, err
 	}
 	sec, err := c.s.store.Find(ctx, secrets.ID{ARN: c.arn})
@@ -366,13 +368,33 @@ func (c *Claim) saw(sec *Secret) {
 	c.seen, c.key, c.fresh = placesOf(sec.Versions), sec.KMSKeyID, nil
 }
 
-func (c *Claim) held() error {
+func (c *Claim) held() (Lease, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.release == nil {
-		return c.moved("the claim on it was released")
+	if c.lease == nil {
+		return nil, c.moved("the claim on it was released")
 	}
-	return nil
+	return c.lease, nil
+}
+
+// Context implements rotator.Leased.
+func (c *Claim) Context(ctx context.Context) context.Context {
+	lease, err := c.held()
+	if err != nil {
+		ctx, cancel := context.WithCancelCause(ctx)
+		cancel(err)
+		return ctx
+	}
+	return lease.Context(ctx)
+}
+
+// Confirm implements rotator.Leased.
+func (c *Claim) Confirm(ctx context.Context) error {
+	lease, err := c.held()
+	if err != nil {
+		return err
+	}
+	return c.lost(lease.Confirm(ctx))
 }
 
 // lost makes a Conflict of a secret that ended under the claim.

@@ -171,12 +171,14 @@ type Due struct {
 	// say because the window went by while nobody looked: Reschedule it.
 	At     time.Time
 	Window secrets.Window // zero when Unfinished
+	// After is the place after it, to ask for what comes next.
+	After DueAfter
 }
 
 // Due returns up to n secrets of all accounts and regions that the store has
-// down for now or earlier, oldest first.
-func (s *Service) Due(ctx context.Context, now time.Time, n int) ([]Due, error) {
-	found, err := s.store.Due(ctx, now, n)
+// down for now or earlier, oldest first, from the place after on.
+func (s *Service) Due(ctx context.Context, now time.Time, after DueAfter, n int) ([]Due, error) {
+	found, err := s.store.Due(ctx, now, after, n)
 	if err != nil {
 		return nil, err
 	}
@@ -185,10 +187,16 @@ func (s *Service) Due(ctx context.Context, now time.Time, n int) ([]Due, error) 
 		at, w, _ := s.due(sec, now)
 		ds[i] = Due{
 			ARN: sec.ARN, Target: s.target(ctx, sec), At: at, Window: w,
-			Unfinished: sec.Versions.Unfinished(),
+			Unfinished: sec.Versions.Unfinished(), After: DueAfterOf(sec),
 		}
 	}
 	return ds, nil
+}
+
+// Backlog counts what is due at now, up to most, and tells since when the oldest
+// is.
+func (s *Service) Backlog(ctx context.Context, now time.Time, most int) (n int, oldest time.Time, err error) {
+	return s.store.Backlog(ctx, now, most)
 }
 
 // Reschedule works out anew, as seen at now, when a secret is due. Nothing is

@@ -69,7 +69,7 @@ func TestRotateSecretByACustomFunction(t *testing.T) {
 		if got := sec.ConditionKey("secretsmanager:resource/allowrotationlambdaarn"); !slices.Equal(got, []string{arn}) {
 			t.Errorf("its condition key is %q", got)
 		}
-		due, err := h.Due(t.Context(), began, 1)
+		due, err := h.Due(t.Context(), began, service.DueAfter{}, 1)
 		if target := strings.TrimSuffix(arn, ":live"); err != nil || len(due) != 1 || due[0].Target != target {
 			t.Errorf("due %+v, %v; want the target %s", due, err, target)
 		}

@@ -376,10 +376,10 @@ type locking struct {
 	then func()
 }
 
-func (l *locking) Lock(ctx context.Context, arn secrets.ARN) (func(), error) {
-	release, err := l.Store.Lock(ctx, arn)
+func (l *locking) Lock(ctx context.Context, arn secrets.ARN) (service.Lease, error) {
+	lease, err := l.Store.Lock(ctx, arn)
 	l.then()
-	return release, err
+	return lease, err
 }
 
 // thorough: PAWL_THOROUGH is set, as `make soak` does. Without it the longest

@@ -296,7 +296,7 @@ func TestOtherPlaces(t *testing.T) {
 	if len(rs) != 2 || rs[arn].Source != service.FromAPI || rs[h.record("s").ARN].Source != "file pawl.yaml:1" {
 		t.Errorf("got %+v", rs)
 	}
-	ds, err := h.Due(ctx, h.clock.now(), 10)
+	ds, err := h.Due(ctx, h.clock.now(), service.DueAfter{}, 10)
 	if err != nil || len(ds) != 1 || ds[0].ARN != arn || ds[0].Target != "away:1" {
 		t.Fatalf("due: %+v, %v", ds, err)
 	}

@@ -292,7 +292,7 @@ func TestDue(t *testing.T) {
 		entry("d", 4, rules(secrets.RotationRules{})), entry("e", 5, rules(secrets.RotationRules{})), entry("f", 6, rules(secrets.RotationRules{})), entry("g", 7, rules(secrets.RotationRules{AdminHost: "admin:1"})))
 	targets := func(want string) []service.Due {
 		t.Helper()
-		ds, err := h.Due(ctx, h.clock.now(), 100)
+		ds, err := h.Due(ctx, h.clock.now(), service.DueAfter{}, 100)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,7 +315,7 @@ func TestDue(t *testing.T) {
 	}
 	// Remembered: nothing but "d" is read again.
 	closed := service.New(service.Config{Store: pruned{h.store}, Sealer: h.keys, Now: h.clock.now})
-	if ds, err := closed.Due(ctx, h.clock.now(), 1); err != nil || len(ds) != 1 || ds[0].Target != "" {
+	if ds, err := closed.Due(ctx, h.clock.now(), service.DueAfter{}, 1); err != nil || len(ds) != 1 || ds[0].Target != "" {
 		t.Errorf("got %v, %v", ds, err)
 	}
 	// With another value it is another target.
@@ -363,7 +363,7 @@ func TestTheOldestIsDueFirst(t *testing.T) {
 	if err := h.TagResource(t.Context(), service.TagResourceInput{SecretID: "b", Tags: []service.Tag{{Key: "k"}}}); err != nil {
 		t.Fatal(err)
 	}
-	ds, err := h.Due(t.Context(), h.clock.now(), 2)
+	ds, err := h.Due(t.Context(), h.clock.now(), service.DueAfter{}, 2)
 	if err != nil || len(ds) != 2 || ds[0].ARN.Name != "b" || ds[1].ARN.Name != "c" || !ds[0].Unfinished {
 		t.Errorf("got %+v, %v", ds, err)
 	}

@@ -256,9 +256,19 @@ var errUnchanged = errors.New("nothing to change")
 // should look next, and whether replicas are behind; after the commit it has
 // them follow.
 func (s *Service) update(ctx context.Context, arn secrets.ARN, change func(*Secret) (Sealed, error)) (*Secret, error) {
+	return s.updateBy(ctx, arn, func(ctx context.Context, change func(*Secret) (Sealed, error)) (*Secret, error) {
+		return s.store.Update(ctx, arn, change)
+	}, change)
+}
+
+// updater is Store.Update of one secret.
+type updater func(ctx context.Context, change func(*Secret) (Sealed, error)) (*Secret, error)
+
+// updateBy is update by the updater of the secret.
+func (s *Service) updateBy(ctx context.Context, arn secrets.ARN, by updater, change func(*Secret) (Sealed, error)) (*Secret, error) {
 	var seen *Secret
 	behind := false
-	sec, err := s.store.Update(ctx, arn, func(sec *Secret) (Sealed, error) {
+	sec, err := by(ctx, func(sec *Secret) (Sealed, error) {
 		seen = sec
 		current, watched := sec.Versions.IDWith(secrets.Current), watch(sec)
 		values, err := change(sec)

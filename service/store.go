@@ -136,6 +136,16 @@ func (o Order) PositionOf(s *Secret) Position {
 // Place is an account and a region.
 type Place struct{ Account, Region string }
 
+// DueAfter is a place in what is due: right after this secret. The zero value is
+// the start.
+type DueAfter struct {
+	At  time.Time // its DueAt
+	ARN secrets.ARN
+}
+
+// DueAfterOf returns the place after a secret that Due returned.
+func DueAfterOf(s *Secret) DueAfter { return DueAfter{s.DueAt, s.ARN} }
+
 // Sealed maps version ids to encrypted values.
 type Sealed map[string][]byte
 
@@ -174,15 +184,20 @@ type Store interface {
 	// longest behind first.
 	Behind(ctx context.Context, now time.Time, n int) ([]secrets.ARN, error)
 	// Due returns up to n secrets of all accounts and regions whose DueAt is not
-	// zero and not after `before`, oldest first, with names before others at the
-	// same instant.
-	Due(ctx context.Context, before time.Time, n int) ([]*Secret, error)
+	// zero and not after `before`, oldest first, at the same instant by name, account
+	// and region, from the place after on. Those that another process has claimed may
+	// be left out.
+	Due(ctx context.Context, before time.Time, after DueAfter, n int) ([]*Secret, error)
+	// Backlog counts the secrets that Due has for `before`, up to most, and returns
+	// since when the oldest is due; zero where there is none.
+	Backlog(ctx context.Context, before time.Time, most int) (n int, oldest time.Time, err error)
 	// Purgeable returns up to n secrets whose PurgeAt is set and not after now.
 	Purgeable(ctx context.Context, now time.Time, n int) ([]secrets.ARN, error)
 	// Lock claims the right to rotate a secret, at once or not at all: Conflict
-	// when another living claimant, here or in another process, has it. The claim ends
-	// with release, and with the process however it dies.
-	Lock(ctx context.Context, arn secrets.ARN) (release func(), err error)
+	// when another claimant, here or in another process, has it; it wraps a Held
+	// where he may be dead. The claim ends with its Release, and with the process
+	// however it dies: at once, or LeaseTime after the store last heard of it.
+	Lock(ctx context.Context, arn secrets.ARN) (Lease, error)
 	Close() error
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/pawlhq/pawl/config"
 	"github.com/pawlhq/pawl/scheduler"
 	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/service"
 )
 
 // stale is how old the last look for due secrets may be; it happens every second.
@@ -51,7 +52,7 @@ func (a *app) health(sched *scheduler.Scheduler) http.Handler {
 		if a.own != nil {
 			ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 			defer cancel()
-			if _, err := a.svc.Due(ctx, time.Now(), 1); err != nil {
+			if _, err := a.svc.Due(ctx, time.Now(), service.DueAfter{}, 1); err != nil {
 				http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
 				a.log.Error("health: the store does not answer", "error", err)
 				return

@@ -48,12 +48,12 @@ func settle(t testing.TB, s *Store) {
 func due(t testing.TB, s *Store) []string {
 	t.Helper()
 	for range 2 { // what is renewed, and what that asks for
-		if _, err := s.Due(context.Background(), s.now(), 1000); err != nil {
+		if _, err := s.Due(context.Background(), s.now(), service.DueAfter{}, 1000); err != nil {
 			t.Fatal(err)
 		}
 		settle(t, s)
 	}
-	ds, err := s.Due(context.Background(), s.now(), 1000)
+	ds, err := s.Due(context.Background(), s.now(), service.DueAfter{}, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -369,7 +369,7 @@ func TestListingFails(t *testing.T) {
 	w.clock.Advance(20 * 24 * time.Hour)
 	w.allow(`{"Effect":"Allow","Action":"secretsmanager:DescribeSecret","Resource":"*"}`)
 	for range 3 {
-		_, err := w.Due(ctx, w.now(), 10)
+		_, err := w.Due(ctx, w.now(), service.DueAfter{}, 10)
 		wantKind(t, err, secrets.Denied, "secretsmanager:ListSecrets")
 	}
 	if calls := w.proxy.counted(); len(calls) != 1 {
@@ -393,7 +393,7 @@ func TestListingFails(t *testing.T) {
 		}
 	}
 	w.clock.Advance(10 * time.Second)
-	_, err := w.Due(ctx, w.now(), 10)
+	_, err := w.Due(ctx, w.now(), service.DueAfter{}, 10)
 	wantKind(t, err, secrets.Denied, "not now")
 	settle(t, w.Store)
 	if n := strings.Count(w.log.String(), "AWS can't be asked") - failed; n < 2 || n > 4 {
@@ -401,7 +401,7 @@ func TestListingFails(t *testing.T) {
 	}
 	w.proxy.mend()
 	w.clock.Advance(tryAgain)
-	_, _ = w.Due(ctx, w.now(), 10) // has it renewed
+	_, _ = w.Due(ctx, w.now(), service.DueAfter{}, 10) // has it renewed
 	settle(t, w.Store)
 	if got := due(t, w.Store); len(got) != 1 || !strings.Contains(w.log.String(), "AWS lists the secrets again") {
 		t.Errorf("when it works again these are due: %v", got)
@@ -464,7 +464,7 @@ func TestUnfinishedOfNobody(t *testing.T) {
 	none.Declared = nil
 	w.Reconfigure(none)
 	w.clock.Advance(time.Hour)
-	ds, err := w.Due(ctx, w.now(), 10)
+	ds, err := w.Due(ctx, w.now(), service.DueAfter{}, 10)
 	if err != nil || len(ds) != 1 || !ds[0].Unfinished || !ds[0].At.Equal(w.now()) {
 		t.Fatalf("due: %+v, %v", ds, err)
 	}
@@ -587,7 +587,7 @@ func TestRotatedElsewhere(t *testing.T) {
 	w := newWorld(t, declare("rate(10 days)", "a"))
 	w.create("a", "{}")
 	w.clock.Advance(20 * 24 * time.Hour)
-	ds, err := w.Due(ctx, w.now(), 10)
+	ds, err := w.Due(ctx, w.now(), service.DueAfter{}, 10)
 	if err != nil || len(ds) != 1 {
 		t.Fatalf("due: %v, %v", ds, err)
 	}
@@ -684,7 +684,7 @@ func TestEndlessPages(t *testing.T) {
 	}
 	w.proxy.on(opList, 99, again(`{"SecretList":[],"NextToken":"more"}`))
 	w.proxy.on(opVersions, 99, again(`{"Versions":[],"NextToken":"more"}`))
-	_, err := w.Due(ctx, w.now(), 1)
+	_, err := w.Due(ctx, w.now(), service.DueAfter{}, 1)
 	wantKind(t, err, secrets.Invalid, "ListSecrets: the page after the last one is that one again", w.api.server)
 	_, err = w.Store.versions(ctx, secrets.ARN{Name: "app"})
 	wantKind(t, err, secrets.Invalid, "ListSecretVersionIds: the page")
@@ -701,7 +701,7 @@ func TestTarget(t *testing.T) {
 	w.create("a", `{"username":"app","password":"`+canary+`","host":"DB"}`)
 	w.clock.Advance(20 * 24 * time.Hour)
 	target := func() string {
-		ds, err := w.Due(ctx, w.now(), 10)
+		ds, err := w.Due(ctx, w.now(), service.DueAfter{}, 10)
 		if err != nil || len(ds) != 1 {
 			t.Fatalf("due: %v, %v", ds, err)
 		}
@@ -743,7 +743,7 @@ func full(n int) *Store {
 func BenchmarkDue(b *testing.B) {
 	s := full(10_000)
 	for b.Loop() {
-		ds, err := s.Due(context.Background(), s.now(), 512)
+		ds, err := s.Due(context.Background(), s.now(), service.DueAfter{}, 512)
 		if err != nil || len(ds) != 512 {
 			b.Fatal(len(ds), err)
 		}

@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ const mostFollowing = 99
 //
 // Errors: those of the first listing, and of one that could not be renewed for so
 // long that nobody should trust it.
-func (s *Store) Due(ctx context.Context, now time.Time, n int) ([]service.Due, error) {
+func (s *Store) Due(ctx context.Context, now time.Time, after service.DueAfter, n int) ([]service.Due, error) {
 	if err := s.firstListing(ctx); err != nil {
 		return nil, err
 	}
@@ -39,7 +40,7 @@ func (s *Store) Due(ctx context.Context, now time.Time, n int) ([]service.Due, e
 		if e.at.After(now) || len(ds) == n {
 			break
 		}
-		if e.undated {
+		if e.undated || e.before(after) {
 			continue
 		}
 		ds = append(ds, e.due(now))
@@ -47,9 +48,26 @@ func (s *Store) Due(ctx context.Context, now time.Time, n int) ([]service.Due, e
 	return ds, nil
 }
 
+// before reports whether an entry comes before a place in what is due, or is the
+// one that the place is after.
+func (e *entry) before(place service.DueAfter) bool {
+	return cmp.Or(e.at.Compare(place.At), strings.Compare(e.ARN.Name, place.ARN.Name), strings.Compare(e.ARN.Suffix, place.ARN.Suffix)) <= 0
+}
+
+// Backlog counts what is due at now, up to most, and tells since when the oldest
+// is.
+func (s *Store) Backlog(ctx context.Context, now time.Time, most int) (n int, oldest time.Time, err error) {
+	ds, err := s.Due(ctx, now, service.DueAfter{}, most)
+	if len(ds) > 0 {
+		oldest = ds[0].After.At
+	}
+	return len(ds), oldest, err
+}
+
 // due is what the scheduler is told of an entry.
 func (e *entry) due(now time.Time) service.Due {
-	d := service.Due{ARN: e.ARN, Target: e.target, Unfinished: e.Versions.Unfinished(), At: e.at, Window: e.window}
+	d := service.Due{ARN: e.ARN, Target: e.target, Unfinished: e.Versions.Unfinished(), At: e.at, Window: e.window,
+		After: service.DueAfter{At: e.at, ARN: e.ARN}}
 	if d.Unfinished && e.rotation.Attempt.NextTry.IsZero() {
 		d.At = now
 	}

@@ -293,7 +293,7 @@ func TestTwoHandlesInOneProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := open(t, path), open(t, link)
-	release, err := a.Lock(t.Context(), arn(1))
+	claim, err := a.Lock(t.Context(), arn(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,14 +318,14 @@ func TestTwoHandlesInOneProcess(t *testing.T) {
 	if out := startChild(t, "hold", path).line(); out != "held" {
 		t.Errorf("another process: %s", out)
 	}
-	release()
-	mine()
+	claim.Release()
+	mine.Release()
 	for n := 1; n <= 2; n++ {
-		release, err := b.Lock(t.Context(), arn(n))
+		claim, err := b.Lock(t.Context(), arn(n))
 		if err != nil {
 			t.Fatal(err)
 		}
-		release()
+		claim.Release()
 	}
 }
 

@@ -59,11 +59,11 @@ func TestKilledWhileWriting(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		release, err := s.Lock(t.Context(), arn(0))
+		claim, err := s.Lock(t.Context(), arn(0))
 		if err != nil {
 			t.Errorf("the dead process still has its lock: %v", err)
 		} else {
-			release()
+			claim.Release()
 		}
 		// The dead process may have begun more than it acknowledged.
 		for n := last + 1; n <= last+writers; n++ {
@@ -193,16 +193,16 @@ func TestLockOfAnotherProcess(t *testing.T) {
 			t.Errorf("%q does not say %s", err, want)
 		}
 	}
-	release, err := s.Lock(t.Context(), arn(1))
+	claim, err := s.Lock(t.Context(), arn(1))
 	if err != nil {
 		t.Fatalf("the lock of another secret: %v", err)
 	}
-	release()
+	claim.Release()
 	c.kill()
 	_ = c.cmd.Wait()
-	release, err = s.Lock(t.Context(), arn(0))
+	claim, err = s.Lock(t.Context(), arn(0))
 	if err != nil {
 		t.Fatalf("the lock of a dead process: %v", err)
 	}
-	release()
+	claim.Release()
 }

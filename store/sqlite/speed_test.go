@@ -104,7 +104,7 @@ func benchmarkSize(b *testing.B, n int) {
 	}
 	b.Run("due", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := s.Due(b.Context(), time.Now().Add(1e6*time.Hour), 100); err != nil {
+			if _, err := s.Due(b.Context(), time.Now().Add(1e6*time.Hour), service.DueAfter{}, 100); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -19,6 +19,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,10 +74,12 @@ func (s *Store) Close() error {
 }
 
 // What readers select.
-var dueQuery = selecting("FROM secrets WHERE due_at <= ? ORDER BY due_at, name, id LIMIT ?")
+var dueQuery = selecting(`FROM secrets WHERE due_at <= ? AND (due_at, name, account, region) > (?, ?, ?, ?)
+	ORDER BY due_at, name, account, region LIMIT ?`)
 
 const (
-	valueQuery = `SELECT x.value FROM secrets s
+	backlogQuery = "SELECT count(*), min(due_at) FROM (SELECT due_at FROM secrets WHERE due_at <= ? ORDER BY due_at LIMIT ?)"
+	valueQuery   = `SELECT x.value FROM secrets s
 		JOIN versions v ON v.secret_id = s.id JOIN sealed_values x ON x.id = v.value_id
 		WHERE s.account = ? AND s.region = ? AND s.name = ? AND s.suffix = ? AND s.partition = ?
 		AND v.id = ?`
@@ -166,8 +169,32 @@ func (s *Store) now(ctx context.Context) (int64, error) {
 }
 
 // Due implements service.Store.
-func (s *Store) Due(ctx context.Context, before time.Time, n int) ([]*service.Secret, error) {
-	return s.records(ctx, dueQuery, before.UnixMicro(), max(n, 0))
+func (s *Store) Due(ctx context.Context, before time.Time, after service.DueAfter, n int) ([]*service.Secret, error) {
+	from := int64(math.MinInt64)
+	if !after.At.IsZero() {
+		from = after.At.UnixMicro()
+	}
+	a := after.ARN
+	return s.records(ctx, dueQuery, before.UnixMicro(), from, a.Name, a.Account, a.Region, max(n, 0))
+}
+
+// Backlog implements service.Store.
+func (s *Store) Backlog(ctx context.Context, before time.Time, most int) (n int, oldest time.Time, err error) {
+	rows, err := s.query(ctx, backlogQuery, before.UnixMicro(), max(most, 0))
+	if err != nil {
+		return 0, time.Time{}, classify(s.path, err)
+	}
+	defer rows.Close()
+	var first sql.NullInt64
+	for rows.Next() {
+		if err := rows.Scan(&n, &first); err != nil {
+			return 0, time.Time{}, classify(s.path, err)
+		}
+	}
+	if first.Valid {
+		oldest = time.UnixMicro(first.Int64).UTC()
+	}
+	return n, oldest, classify(s.path, rows.Err())
 }
 
 // records runs a statement of selecting, and returns the secrets as they are at
@@ -266,11 +293,14 @@ func (s *Store) arns(ctx context.Context, query string, now time.Time, n int) ([
 
 // Lock implements service.Store. The error of a claim that another process has
 // names that process where it can.
-func (s *Store) Lock(ctx context.Context, a secrets.ARN) (func(), error) {
+func (s *Store) Lock(ctx context.Context, a secrets.ARN) (service.Lease, error) {
 	var id int64
 	if err := s.one(ctx, &id, idQuery, a.Account, a.Region, a.Name, a.Suffix, a.Partition); err != nil {
 		return nil, err
 	}
 	release, err := s.locks.claim(id)
-	return release, secrets.At(err, a.Name, "", "")
+	if err != nil {
+		return nil, secrets.At(err, a.Name, "", "")
+	}
+	return service.Unending(s, a, release), nil
 }

@@ -93,30 +93,30 @@ var concurrencyTests = []testCase{
 	}},
 	{"Lock is for one at a time", func(t *testing.T, s service.Store) {
 		sec, other := create(t, s, plain("db"), nil), create(t, s, plain("other"), nil)
-		release, err := s.Lock(t.Context(), sec.ARN)
+		claim, err := s.Lock(t.Context(), sec.ARN)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, err = s.Lock(t.Context(), sec.ARN)
 		wantKind(t, err, secrets.Conflict)
-		releaseOther, err := s.Lock(t.Context(), other.ARN)
+		elsewhere, err := s.Lock(t.Context(), other.ARN)
 		if err != nil {
 			t.Fatalf("the lock of another secret: %v", err)
 		}
-		defer releaseOther()
+		defer elsewhere.Release()
 
 		// A claim keeps nobody from reading and writing.
 		update(t, s, sec.ARN, func(*service.Secret) (service.Sealed, error) { return nil, nil })
 
-		release()
+		claim.Release()
 		again, err := s.Lock(t.Context(), sec.ARN)
 		if err != nil {
 			t.Fatalf("after the release: %v", err)
 		}
-		release() // a second time: it must not end the new claim
+		claim.Release() // a second time: it must not end the new claim
 		_, err = s.Lock(t.Context(), sec.ARN)
 		wantKind(t, err, secrets.Conflict)
-		again()
+		again.Release()
 	}},
 	{"Lock of a secret that is not there", func(t *testing.T, s service.Store) {
 		sec := create(t, s, plain("db"), nil)
@@ -126,11 +126,11 @@ var concurrencyTests = []testCase{
 		}
 		_, err := s.Lock(canceled(t), sec.ARN)
 		wantKind(t, err, secrets.Transient)
-		release, err := s.Lock(t.Context(), sec.ARN)
+		claim, err := s.Lock(t.Context(), sec.ARN)
 		if err != nil {
 			t.Fatal(err)
 		}
-		release()
+		claim.Release()
 	}},
 	{"Locks at once exclude each other", func(t *testing.T, s service.Store) {
 		sec := create(t, s, plain("db"), nil)
@@ -139,7 +139,7 @@ var concurrencyTests = []testCase{
 		for range 8 {
 			wg.Go(func() {
 				for claims.Load() < 40 {
-					release, err := s.Lock(t.Context(), sec.ARN)
+					claim, err := s.Lock(t.Context(), sec.ARN)
 					if err != nil {
 						wantKind(t, err, secrets.Conflict)
 						continue
@@ -149,7 +149,7 @@ var concurrencyTests = []testCase{
 					}
 					claims.Add(1)
 					inside.Add(-1)
-					release()
+					claim.Release()
 				}
 			})
 		}

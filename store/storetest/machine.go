@@ -224,7 +224,7 @@ func (m *machine) check(t *rapid.T) {
 	slices.SortFunc(due, func(a, b *service.Secret) int {
 		return cmp.Or(a.DueAt.Compare(b.DueAt), strings.Compare(a.ARN.Name, b.ARN.Name))
 	})
-	got, err = m.store.Due(m.ctx, noon.Add(time.Minute), 2)
+	got, err = m.store.Due(m.ctx, noon.Add(time.Minute), service.DueAfter{}, 2)
 	compare(t, "Due", got, err, due[:min(2, len(due))])
 
 	arns, err := m.store.Purgeable(m.ctx, noon.Add(time.Minute), 100)

@@ -92,7 +92,7 @@ var queryTests = []testCase{
 		create(t, s, abroad, nil)
 		check := func(before time.Time, n int, want string) {
 			t.Helper()
-			due, err := s.Due(t.Context(), before, n)
+			due, err := s.Due(t.Context(), before, service.DueAfter{}, n)
 			if got := namesOf(due); err != nil || got != want {
 				t.Errorf("due before %v, at most %d: %q instead of %q, error %v", before.Sub(noon), n, got, want, err)
 			}
