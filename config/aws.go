@@ -61,6 +61,9 @@ func (c *checker) withAWS(f fileYAML, out *Config) {
 	if f.KMS != nil {
 		c.add("aws_kms", useless+"AWS encrypts each secret by the key it has there (KmsKeyId); leave it out")
 	}
+	if len(f.Regions) > 0 {
+		c.add("regions", useless+"AWS replicates secrets itself; leave it out")
+	}
 	if f.Functions != nil {
 		c.add("functions", useless+rotatedByAWS)
 	}

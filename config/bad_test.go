@@ -15,6 +15,7 @@ import (
 func TestBadInput(t *testing.T) {
 	const plain = "is not a loopback address, and without TLS whoever is on the way could read the secrets; " +
 		"add server.tls (pawl init --tls makes a certificate), or insecure: true where a proxy in front does TLS"
+	const noStore = "sqlite: {path: pawl.db, key_file: pawl.key}, postgres: {dsn: postgres://pawl@db.example.com/pawl, key_file: pawl.key}, or aws: {region: us-east-1}"
 	key := func(keys string) string { return "store:\n  sqlite:\n    path: a\n    " + keys + "\n" }
 	const atAWS = "it is AWS that calls functions for secrets at AWS; leave it out and use " +
 		"aws secretsmanager rotate-secret --secret-id NAME --rotation-lambda-arn ARN"
@@ -68,7 +69,7 @@ func TestBadInput(t *testing.T) {
 		{"key of the top and a section too", entry("region: x"),
 			"pawl.yaml:4: secrets[0].region: unknown key; known: name, function, strategy, superuser, schedule, window, propagation_timeout, tls, plain_password, password, engine, hosts, admin_host, check_query, adopt_clone"},
 		{"key of tls and entry confused", entry("ca_file: x.pem"),
-			"pawl.yaml:4: secrets[0].ca_file: unknown key here; it belongs under defaults.tls or secrets.tls"},
+			"pawl.yaml:4: secrets[0].ca_file: unknown key here; it belongs under defaults.tls or regions.REGION or secrets.tls"},
 		{"unknown key without a near one", entry("frobnicate: 3"),
 			"pawl.yaml:4: secrets[0].frobnicate: unknown key; known: name, function, strategy, superuser, schedule, window, propagation_timeout, tls, plain_password, password, engine, hosts, admin_host, check_query, adopt_clone"},
 		{"unknown key that looks like no key", entry("hunter2Xy: 3"),
@@ -109,11 +110,15 @@ func TestBadInput(t *testing.T) {
 			"pawl.yaml:3: scheduler.workers: has no value; give it one, or leave the key out"},
 
 		// Store, server, scheduler.
-		{"store of an unknown kind", "store: {postgres: {}}\n",
-			"pawl.yaml:1: store.postgres: unknown key; known: sqlite, aws\n" +
-				"pawl.yaml:1: store: names no store; add sqlite: {path: pawl.db, key_file: pawl.key}, or aws: {region: us-east-1}"},
+		{"store of an unknown kind", "store: {mysql: {}}\n",
+			"pawl.yaml:1: store.mysql: unknown key; known: sqlite, postgres, aws\n" +
+				"pawl.yaml:1: store: names no store; add " + noStore},
 		{"store without a kind", "store: {}\n",
-			"pawl.yaml:1: store: names no store; add sqlite: {path: pawl.db, key_file: pawl.key}, or aws: {region: us-east-1}"},
+			"pawl.yaml:1: store: names no store; add " + noStore},
+		{"two stores", "store:\n  postgres: {dsn: postgres://u@h/d, key_file: k}\n  sqlite: {path: a, key_file: k}\n",
+			"pawl.yaml:2: store.postgres: and sqlite are both there; secrets have one store, keep one of them"},
+		{"three stores", "store:\n  postgres: {dsn: postgres://u@h/d, key_file: k}\n  aws: {}\n",
+			"pawl.yaml:3: store.aws: and postgres are both there; secrets have one store, keep one of them"},
 		{"store without paths", "store: {sqlite: {}}\n",
 			"pawl.yaml:1: store.sqlite.path: is missing; give it a path, which starts at this file's folder unless it is absolute\n" +
 				"pawl.yaml:1: store.sqlite.key_file: is missing; give it a path, which starts at this file's folder unless it is absolute"},
@@ -143,6 +148,44 @@ func TestBadInput(t *testing.T) {
 			"pawl.yaml:1: store.sqlite.path: ~ is not expanded; write the whole path"},
 		{"database and key the same", "store: {sqlite: {path: a, key_file: ./a}}\n",
 			"pawl.yaml:1: store.sqlite.key_file: is the same file as path; give the key a file of its own"},
+		{"database without anything", "store: {postgres: {}}\n",
+			"pawl.yaml:1: store.postgres.key_file: is missing; give it a path, which starts at this file's folder unless it is absolute\n" +
+				"pawl.yaml:1: store.postgres.dsn: is missing: which database it is; write for example dsn: postgres://pawl@db.example.com/pawl"},
+		{"database with a key it has not", "store: {postgres: {dsn: postgres://u@h/d, key_file: k, pasword_file: p}}\n",
+			`pawl.yaml:1: store.postgres.pasword_file: unknown key; did you mean "password_file"?`},
+		{"database that is no DSN", "store:\n  postgres:\n    dsn: hunter2\n    key_file: k\n",
+			"pawl.yaml:3: store.postgres.dsn: has a part that is no key=value pair; quote a value with spaces in it: key='two words'"},
+		{"two passwords", "store:\n  postgres:\n    dsn: postgres://u:hunter2@h/d\n    password_file: p\n    key_file: k\n",
+			"pawl.yaml:3: store.postgres.dsn: has a password in it, and password_file is there too; take it out here"},
+		{"two passwords elsewhere", "store:\n  postgres:\n    dsn: postgres://u@h/d\n    password_file: p\n    password_env: P\n    key_file: k\n",
+			"pawl.yaml:5: store.postgres.password_env: and password_file are both there; the password has one place, keep one of them"},
+		{"password itself for its variable", "store:\n  postgres:\n    dsn: postgres://u@h/d\n    password_env: hunter2!\n    key_file: k\n",
+			"pawl.yaml:4: store.postgres.password_env: must be the name of an environment variable, such as PAWL_DB_PASSWORD, and not the password itself"},
+		{"password in a variable that Pawl unsets", "store:\n  postgres:\n    dsn: postgres://u@h/d\n    password_env: PGPASSWORD\n    key_file: k\n",
+			"pawl.yaml:4: store.postgres.password_env: must not begin with PG: Pawl unsets those variables, lest PostgreSQL's settings in them be minded"},
+		{"password and key the same", "store: {postgres: {dsn: postgres://u@h/d, key_file: k, password_file: ./k}}\n",
+			"pawl.yaml:1: store.postgres.password_file: is the same file as key_file; give the password a file of its own"},
+		{"one connection", "store: {postgres: {dsn: postgres://u@h/d, key_file: k, max_connections: 1}}\n",
+			"pawl.yaml:1: store.postgres.max_connections: must be from 2 to 1000"},
+		{"regions that are none", minimal + "regions:\n  hunter2: {endpoint: https://a, credentials_file: c}\n",
+			"pawl.yaml:3: regions: a key that is not the name of a region, not shown here; write for example us-east-1"},
+		{"a region twice", minimal + "regions:\n  eu-west-1: {endpoint: https://a, credentials_file: c}\n  eu-west-1: {endpoint: https://b, credentials_file: c}\n",
+			"pawl.yaml:4: regions.eu-west-1: the key is there twice, first on line 3; keep one"},
+		{"a region with nothing", minimal + "regions: {eu-west-1: {}}\n",
+			"pawl.yaml:2: regions.eu-west-1.credentials_file: is missing; give it a path, which starts at this file's folder unless it is absolute\n" +
+				"pawl.yaml:2: regions.eu-west-1.endpoint: is missing: where the region's own Pawl serves the API; write for example endpoint: https://secrets.eu-west-1.example.com:4566"},
+		{"a region in plain HTTP", minimal + "regions:\n  eu-west-1:\n    endpoint: http://secrets.example.com\n    credentials_file: c\n",
+			"pawl.yaml:4: regions.eu-west-1.endpoint: must be https:// unless it is a loopback address: secrets go there in the clear"},
+		{"a region with a password in its address", minimal + "regions: {eu-west-1: {endpoint: 'https://u:hunter2@a', credentials_file: c}}\n",
+			"pawl.yaml:2: regions.eu-west-1.endpoint: must be the address of a Pawl server, such as https://secrets.eu-west-1.example.com:4566"},
+		{"a region without its authority", minimal + "regions: {eu-west-1: {endpoint: https://a, credentials_file: c, ca_file: nothing.pem}}\n",
+			"pawl.yaml:2: regions.eu-west-1.ca_file: can't be used: no such file or directory; a relative path starts at this file's folder"},
+		{"one's own region", minimal + "regions: {us-east-1: {endpoint: https://a, credentials_file: c}}\n",
+			"pawl.yaml:2: regions.us-east-1: is the region of this file's own secrets; replicas are in others, leave it out"},
+		{"regions that are a list", minimal + "regions: [eu-west-1]\n",
+			"pawl.yaml:2: regions: must be keys with values, not a list"},
+		{"regions at AWS", atStore("") + "regions: {eu-west-1: {endpoint: https://a, credentials_file: c}}\n",
+			"pawl.yaml:2: regions: is of no use with store.aws: AWS replicates secrets itself; leave it out"},
 		{"negative numbers", minimal + "scheduler:\n  workers: -1\n  per_target: 0\n  minimum_interval: -4h\n",
 			"pawl.yaml:3: scheduler.workers: must be from 1 to 1000\n" +
 				"pawl.yaml:4: scheduler.per_target: must be from 1 to 1000\n" +

@@ -309,6 +309,21 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
+func TestTemplatePostgres(t *testing.T) {
+	for _, dsn := range []string{"postgres://pawl@db.example.com/pawl?sslmode=verify-full", `host=h user=u dbname='it''s \\ a'`, "host=h user=u dbname='a # b: c'"} {
+		dsn = strings.ReplaceAll(dsn, "''s", `\'s`)
+		c := mustLoad(t, string(TemplatePostgres(dsn)))
+		dir := filepath.Dir(c.Path)
+		want := Store{Postgres: &Postgres{DSN: dsn, PasswordFile: filepath.Join(dir, "pawl-db.password"), MaxConnections: 16, MasterKey: MasterKey{KeyFile: filepath.Join(dir, DefaultKeyFile)}}}
+		if diff := cmp.Diff(want, c.Store); diff != "" {
+			t.Error(diff)
+		}
+		if len(c.Secrets)+len(c.Superusers) > 0 || c.Server.Listen != "" {
+			t.Errorf("more than the store is in force: %+v", c)
+		}
+	}
+}
+
 func TestTemplateAWS(t *testing.T) {
 	c := mustLoad(t, string(TemplateAWS("eu-west-3")))
 	if want := (Store{AWS: &AWS{Region: "eu-west-3", Refresh: 5 * time.Minute, RateLimits: 0.5}}); !reflect.DeepEqual(c.Store, want) || c.Region != "eu-west-3" {
@@ -336,15 +351,25 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`).ReplaceAllString(string(raw), "$1$2")
+	whole := all
 	alternative := regexp.MustCompile(`(?m)^( *)#or ( *[a-z_]+:)`)
+	ofPostgres := regexp.MustCompile(`(?ms)^  #or postgres:\n(    #[^\n]*\n)+`)
 	ofAWS := regexp.MustCompile(`(?ms)^  #or aws:\n(    #[^\n]*\n)+`)
 	t.Chdir(t.TempDir())
 	write(t, "db-ca.pem", certificate(t))
+	write(t, "eu-ca.pem", certificate(t))
 	write(t, "app-ca.pem", certificate(t))
 	write(t, "pawl.yaml", all)
 	if _, err := Load("pawl.yaml"); err != nil {
 		t.Fatal(err)
 	}
+	postgres := ofPostgres.FindString(all)
+	inForce := regexp.MustCompile(`(?m)^ *#or .*(password_env|key_env|key_credential|key_command):.*\n`).ReplaceAllString(postgres, "")
+	write(t, "pawl.yaml", "store:\n"+strings.ReplaceAll(inForce, "#or ", ""))
+	if c, err := Load("pawl.yaml"); err != nil || c.Store.Postgres == nil || c.Store.Postgres.User() != "pawl" || c.Store.Postgres.PasswordFile == "" {
+		t.Errorf("with PostgreSQL as the store: %v", err)
+	}
+	all = strings.Replace(all, postgres, "", 1)
 	aws := ofAWS.FindString(all)
 	write(t, "pawl.yaml", "store:\n"+regexp.MustCompile(`(?m)^ *#or `).ReplaceAllStringFunc(aws, func(or string) string { return strings.Replace(or, "#or ", "", 1) }))
 	if c, err := Load("pawl.yaml"); err != nil || c.Store.AWS == nil || c.Region != "eu-central-1" || !c.Store.AWS.Discover {
@@ -364,7 +389,7 @@ func TestExample(t *testing.T) {
 	if others != 3 {
 		t.Errorf("%d other places of the master key", others)
 	}
-	body, problem := parseYAML([]byte(alternative.ReplaceAllString(all, "$1$2")))
+	body, problem := parseYAML([]byte(alternative.ReplaceAllString(whole, "$1$2")))
 	if problem != nil {
 		t.Fatal(problem)
 	}
@@ -372,6 +397,7 @@ func TestExample(t *testing.T) {
 	d.decode(body, &fileYAML{})
 	found := map[string]bool{}
 	for key := range d.lines {
+		key = regexp.MustCompile(`^regions\.[^.]+`).ReplaceAllString(key, "regions.REGION")
 		found[regexp.MustCompile(`\[\d+\]`).ReplaceAllString(key, "[]")] = true
 	}
 	for _, key := range keys(reflect.TypeFor[fileYAML](), "") {
@@ -400,7 +426,11 @@ func TestDocumentation(t *testing.T) {
 // keys lists the paths of all keys that a type knows, with [] for list items.
 func keys(typ reflect.Type, path string) (out []string) {
 	list := typ.Kind() == reflect.Slice
-	for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
+	for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice || typ.Kind() == reflect.Map {
+		if typ.Kind() == reflect.Map {
+			out = append(out, path)
+			path = child(path, "REGION")
+		}
 		typ = typ.Elem()
 	}
 	if path != "" {

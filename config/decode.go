@@ -104,6 +104,10 @@ func (d *decoder) value(n ast.Node, v reflect.Value, key string) {
 		if !null {
 			d.list(n, v, key)
 		}
+	case v.Kind() == reflect.Map:
+		if !null {
+			d.byRegion(n, v, key)
+		}
 	default:
 		d.scalar(n, v, key)
 	}
@@ -139,15 +143,45 @@ func (d *decoder) resolve(n ast.Node, key string) (ast.Node, bool) {
 
 var plainKey = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 
-func (d *decoder) mapping(n ast.Node, v reflect.Value, key string) {
-	var entries []*ast.MappingValueNode
+// entries returns the keys with values of a node.
+func (d *decoder) entries(n ast.Node, key string) (entries []*ast.MappingValueNode, ok bool) {
 	switch m := n.(type) {
 	case *ast.MappingNode:
-		entries = m.Values
+		return m.Values, true
 	case *ast.MappingValueNode:
-		entries = []*ast.MappingValueNode{m}
-	default:
-		d.wrong(key, "must be keys with values, not %s", kind(n))
+		return []*ast.MappingValueNode{m}, true
+	}
+	d.wrong(key, "must be keys with values, not %s", kind(n))
+	return nil, false
+}
+
+// byRegion decodes a mapping whose keys are the names of regions.
+func (d *decoder) byRegion(n ast.Node, v reflect.Value, key string) {
+	entries, ok := d.entries(n, key)
+	if !ok {
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, e := range entries {
+		line, name := e.Key.GetToken().Position.Line, keyName(e.Key)
+		path := child(key, name)
+		switch {
+		case !regionName.MatchString(name) || len(name) > maxRegion:
+			d.problems = append(d.problems, Problem{File: d.file, Line: line, Key: key, Text: "a key that is not the name of a region, not shown here; write for example " + DefaultRegion})
+		case d.lines[path] != 0:
+			d.problems = append(d.problems, Problem{File: d.file, Line: line, Key: path, Text: fmt.Sprintf("the key is there twice, first on line %d; keep one", d.lines[path])})
+		default:
+			d.lines[path] = line
+			item := reflect.New(v.Type().Elem()).Elem()
+			d.value(e.Value, item, path)
+			v.SetMapIndex(reflect.ValueOf(name), item)
+		}
+	}
+}
+
+func (d *decoder) mapping(n ast.Node, v reflect.Value, key string) {
+	entries, ok := d.entries(n, key)
+	if !ok {
 		return
 	}
 	fields := map[string]reflect.Value{}
@@ -222,7 +256,10 @@ var places = func() map[string]string {
 	collect(reflect.ValueOf(new(fileYAML)).Elem(), top)
 	var walk func(t reflect.Type, path string)
 	walk = func(t reflect.Type, path string) {
-		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+			if t.Kind() == reflect.Map {
+				path = child(path, "REGION")
+			}
 			t = t.Elem()
 		}
 		if t.Kind() != reflect.Struct {

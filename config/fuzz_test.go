@@ -44,6 +44,9 @@ server:
   insecure: "M"
   rate_limits: "M"
 aws_kms: {region: "M", endpoint: "M"}
+regions:
+  eu-west-1: {endpoint: "M", ca_file: "M", credentials_file: "M"}
+  "M": {endpoint: "M"}
 functions:
   endpoint: "M"
   profile: "M"
@@ -98,6 +101,25 @@ secrets:
     function: "M"
 `, `"`+marker+`"`)
 
+// markedPostgres is such a file with a database as the store, once in each form
+// of a DSN.
+var markedPostgres = strings.ReplaceAll(`
+store:
+  postgres:
+    dsn: "postgres://M:M@M:5432,M/M?sslmode=M&password=M&M=M"
+    password_file: "M"
+    password_env: "M"
+    max_connections: "M"
+    key_file: "M"
+`, "M", marker)
+
+var markedPairs = strings.ReplaceAll(`
+store:
+  postgres:
+    dsn: "host=M port=5432 user=M dbname=M password='M M' sslmode=M"
+    key_env: "M"
+`, "M", marker)
+
 // check parses a file and asserts what must hold for any file at all.
 func check(t interface{ Fatalf(string, ...any) }, src string) {
 	c, err := parse([]byte(src), "pawl.yaml", "/nowhere/pawl.yaml")
@@ -122,8 +144,10 @@ func check(t interface{ Fatalf(string, ...any) }, src string) {
 func TestValuesStaySecret(t *testing.T) {
 	check(t, marked)
 	check(t, markedAWS)
+	check(t, markedPostgres)
+	check(t, markedPairs)
 	rapid.Check(t, func(t *rapid.T) {
-		ls := strings.SplitAfter(rapid.SampledFrom([]string{marked, markedAWS}).Draw(t, "file"), "\n")
+		ls := strings.SplitAfter(rapid.SampledFrom([]string{marked, markedAWS, markedPostgres, markedPairs}).Draw(t, "file"), "\n")
 		for range rapid.IntRange(1, 8).Draw(t, "damages") {
 			i := rapid.IntRange(0, len(ls)-1).Draw(t, "line")
 			at := rapid.IntRange(0, len(ls[i])).Draw(t, "byte")

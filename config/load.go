@@ -40,6 +40,10 @@ func Load(path string) (*Config, error) {
 		return nil, secrets.Errorf(secrets.Invalid, "configuration file: %w", err)
 	}
 	c, err := Parse(src, path)
+	if err == nil && c.Store.Postgres != nil && c.Store.Postgres.HasPassword() && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		return nil, secrets.Errorf(secrets.Invalid, "configuration file %s has a password in store.postgres.dsn, and can be used by others than its owner (mode %04o)", path, info.Mode().Perm()).
+			WithHint("move the password to a file of its own and name it: password_file; or run: chmod 600 %s", path)
+	}
 	if err == nil && path == DefaultFile && !trusted(info, os.Geteuid()) {
 		if does := c.asCaller(); does != "" {
 			return nil, secrets.Errorf(secrets.Invalid, "configuration file ./%s %s, and belongs to another user or can be written by everybody", DefaultFile, does).
@@ -58,6 +62,12 @@ func (c *Config) asCaller() string {
 	switch {
 	case c.Store.SQLite != nil && len(c.Store.SQLite.KeyCommand) > 0:
 		return fmt.Sprintf(program, "store.sqlite.key_command")
+	case c.Store.Postgres != nil && len(c.Store.Postgres.KeyCommand) > 0:
+		return fmt.Sprintf(program, "store.postgres.key_command")
+	case c.Store.Postgres != nil && !c.Store.Postgres.HasPassword():
+		return "logs in to a database in your name (store.postgres)"
+	case len(c.Regions) > 0:
+		return "sends secrets to other servers (regions)"
 	case c.Functions != nil && slices.ContainsFunc(c.Functions.Named, func(f Function) bool { return len(f.Command) > 0 }):
 		return fmt.Sprintf(program, "functions.named")
 	case c.Functions != nil:

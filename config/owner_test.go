@@ -42,10 +42,13 @@ func TestWhoseProgram(t *testing.T) {
 		t.Error("a file without a program is refused")
 	}
 	for text, does := range map[string]string{
-		"store: {aws: {}}\n":                                        "uses your AWS credentials (store.aws)",
-		minimal + "aws_kms: {}\n":                                   "uses your AWS credentials (aws_kms)",
-		minimal + "functions: {}\n":                                 "uses your AWS credentials (functions)",
-		minimal + "functions: {named: [{name: a, command: [a]}]}\n": "names a program (functions.named)",
+		"store: {aws: {}}\n":        "uses your AWS credentials (store.aws)",
+		minimal + "aws_kms: {}\n":   "uses your AWS credentials (aws_kms)",
+		minimal + "functions: {}\n": "uses your AWS credentials (functions)",
+		minimal + "regions: {eu-west-1: {endpoint: https://a, credentials_file: c}}\n": "sends secrets to other servers (regions)",
+		"store: {postgres: {dsn: postgres://u@h/d, password_file: p, key_file: k}}\n":  "logs in to a database in your name (store.postgres)",
+		"store: {postgres: {dsn: postgres://u@h/d, key_command: [a]}}\n":               "names a program (store.postgres.key_command)",
+		minimal + "functions: {named: [{name: a, command: [a]}]}\n":                    "names a program (functions.named)",
 	} {
 		what = does
 		if write(text, 0o646); !refused(DefaultFile) || refused("./"+DefaultFile) {

@@ -11,26 +11,40 @@ import (
 // keys there are. A nil pointer is a key that is not in the file.
 
 type fileYAML struct {
-	Account    *string        `yaml:"account"`
-	Region     *string        `yaml:"region"`
-	Store      *storeYAML     `yaml:"store"`
-	Defaults   rulesYAML      `yaml:"defaults"`
-	Scheduler  schedulerYAML  `yaml:"scheduler"`
-	Server     serverYAML     `yaml:"server"`
-	KMS        *kmsYAML       `yaml:"aws_kms"`
-	Superusers []pairingYAML  `yaml:"superusers"`
-	Functions  *functionsYAML `yaml:"functions"`
-	Events     eventsYAML     `yaml:"events"`
-	Secrets    []secretYAML   `yaml:"secrets"`
+	Account    *string               `yaml:"account"`
+	Region     *string               `yaml:"region"`
+	Store      *storeYAML            `yaml:"store"`
+	Defaults   rulesYAML             `yaml:"defaults"`
+	Scheduler  schedulerYAML         `yaml:"scheduler"`
+	Server     serverYAML            `yaml:"server"`
+	KMS        *kmsYAML              `yaml:"aws_kms"`
+	Regions    map[string]regionYAML `yaml:"regions"` // by the regions' names
+	Superusers []pairingYAML         `yaml:"superusers"`
+	Functions  *functionsYAML        `yaml:"functions"`
+	Events     eventsYAML            `yaml:"events"`
+	Secrets    []secretYAML          `yaml:"secrets"`
 }
 
 type storeYAML struct {
-	SQLite *sqliteYAML `yaml:"sqlite"`
-	AWS    *awsYAML    `yaml:"aws"`
+	SQLite   *sqliteYAML   `yaml:"sqlite"`
+	Postgres *postgresYAML `yaml:"postgres"`
+	AWS      *awsYAML      `yaml:"aws"`
 }
 
 type sqliteYAML struct {
-	Path          *string  `yaml:"path"`
+	Path *string `yaml:"path"`
+	masterKeyYAML
+}
+
+type postgresYAML struct {
+	DSN            *string `yaml:"dsn"`
+	PasswordFile   *string `yaml:"password_file"`
+	PasswordEnv    *string `yaml:"password_env"`
+	MaxConnections *int    `yaml:"max_connections"`
+	masterKeyYAML
+}
+
+type masterKeyYAML struct {
 	KeyFile       *string  `yaml:"key_file"`
 	KeyEnv        *string  `yaml:"key_env"`
 	KeyCredential *string  `yaml:"key_credential"`
@@ -70,6 +84,12 @@ type listenerYAML struct {
 type kmsYAML struct {
 	Region   *string `yaml:"region"`
 	Endpoint *string `yaml:"endpoint"`
+}
+
+type regionYAML struct {
+	Endpoint        *string `yaml:"endpoint"`
+	CAFile          *string `yaml:"ca_file"`
+	CredentialsFile *string `yaml:"credentials_file"`
 }
 
 type pairingYAML struct {

@@ -5,30 +5,51 @@ import (
 	"strings"
 )
 
+// The smallest value of each kind of store, for whoever has none.
+const (
+	embeddedExample = "sqlite: {path: pawl.db, key_file: pawl.key}"
+	sharedExample   = "postgres: {dsn: postgres://pawl@db.example.com/pawl, key_file: pawl.key}"
+)
+
 func (c *checker) store(s *storeYAML) Store {
-	switch {
-	case s == nil:
-		c.add("store", "is missing: Pawl does not know where the secrets are; write the file with pawl init, or add store: {sqlite: {path: pawl.db, key_file: pawl.key}}")
+	if s == nil {
+		c.add("store", "is missing: Pawl does not know where the secrets are; write the file with pawl init, or add store: {%s}", embeddedExample)
 		return Store{}
-	case s.SQLite != nil && s.AWS != nil:
-		c.add("store.aws", "and sqlite are both there; secrets have one store, keep one of them")
+	}
+	var given []string
+	for _, k := range []struct {
+		name string
+		set  bool
+	}{{"sqlite", s.SQLite != nil}, {"postgres", s.Postgres != nil}, {"aws", s.AWS != nil}} {
+		if k.set {
+			given = append(given, k.name)
+		}
+	}
+	switch {
+	case len(given) > 1:
+		c.add("store."+given[1], "and %s are both there; secrets have one store, keep one of them", given[0])
+		return Store{}
 	case s.AWS != nil:
 		return Store{AWS: c.aws(*s.AWS)}
-	case s.SQLite == nil && c.lines["store.aws"] != 0:
+	case s.Postgres != nil:
+		return Store{Postgres: c.postgres(*s.Postgres)}
+	case s.SQLite != nil:
+		return Store{SQLite: c.sqlite(*s.SQLite)}
+	case c.lines["store.aws"] != 0:
 		c.add("store.aws", "has no value; write aws: {} for the region and credentials of the environment")
-		return Store{}
-	case s.SQLite == nil:
-		c.add("store", "names no store; add sqlite: {path: pawl.db, key_file: pawl.key}, or aws: {region: %s}", DefaultRegion)
-		return Store{}
+	default:
+		c.add("store", "names no store; add %s, %s, or aws: {region: %s}", embeddedExample, sharedExample, DefaultRegion)
 	}
-	q := &SQLite{
-		Path:      c.path("store.sqlite.path", s.SQLite.Path),
-		MasterKey: c.masterKey(*s.SQLite),
-	}
+	return Store{}
+}
+
+func (c *checker) sqlite(s sqliteYAML) *SQLite {
+	const at = "store.sqlite."
+	q := &SQLite{Path: c.path(at+"path", s.Path), MasterKey: c.masterKey(at, s.masterKeyYAML)}
 	if q.Path != "" && q.Path == q.KeyFile {
-		c.add("store.sqlite.key_file", "is the same file as path; give the key a file of its own")
+		c.add(at+"key_file", "is the same file as path; give the key a file of its own")
 	}
-	return Store{SQLite: q}
+	return q
 }
 
 // Names that are no keys themselves: somebody may have written the key where
@@ -38,9 +59,9 @@ var (
 	credential = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,127}$`)
 )
 
-// masterKey checks where the master key is. There is one place.
-func (c *checker) masterKey(s sqliteYAML) MasterKey {
-	const at = "store.sqlite."
+// masterKey checks where the master key of the store is whose keys begin with at.
+// There is one place.
+func (c *checker) masterKey(at string, s masterKeyYAML) MasterKey {
 	var given []string
 	for _, k := range []struct {
 		name string
@@ -61,11 +82,7 @@ func (c *checker) masterKey(s sqliteYAML) MasterKey {
 	case len(given) == 1 && c.bad[at+given[0]]:
 		return MasterKey{} // reported where it stands
 	case s.KeyEnv != nil:
-		if !variable.MatchString(*s.KeyEnv) {
-			c.add(at+"key_env", "must be the name of an environment variable, such as PAWL_KEY, and not the key itself")
-		} else if strings.HasPrefix(*s.KeyEnv, "PG") {
-			c.add(at+"key_env", "must not begin with PG: Pawl unsets those variables, lest PostgreSQL's settings in them be minded")
-		}
+		c.variableName(at+"key_env", *s.KeyEnv, "PAWL_KEY", "the key")
 		return MasterKey{KeyEnv: *s.KeyEnv}
 	case s.KeyCredential != nil:
 		if !credential.MatchString(*s.KeyCredential) {

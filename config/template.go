@@ -8,6 +8,8 @@ const (
 	DefaultKeyFile  = "pawl.key"
 	DefaultCertFile = "pawl-tls.crt" // with --tls
 	DefaultTLSKey   = "pawl-tls.key"
+	// With --postgres; people write this one.
+	DefaultPasswordFile = "pawl-db.password"
 )
 
 // DefaultListen is where the API is served unless the file says otherwise: the
@@ -16,11 +18,15 @@ const DefaultListen = "127.0.0.1:4566"
 
 // Template is the configuration file that pawl init writes. Nothing but store:
 // is in force, so that a script may append blocks at its end.
-func Template() []byte { return []byte(template + "#\n" + commented(listener(DefaultListen))) }
+func Template() []byte {
+	return []byte(template + templateRest + "#\n" + commented(listener(DefaultListen)))
+}
 
 // TemplateTLS is the Template with the API at an address, by the certificate
 // that pawl init --tls makes.
-func TemplateTLS(listen string) []byte { return []byte(template + "\n" + listener(listen)) }
+func TemplateTLS(listen string) []byte {
+	return []byte(template + templateRest + "\n" + listener(listen))
+}
 
 // listener is the server: block. A quoted address may begin with a colon.
 func listener(listen string) string {
@@ -39,6 +45,13 @@ func TemplateAWS(region string) []byte {
 	return []byte(strings.Replace(templateAWS, "REGION", region, 1))
 }
 
+// TemplatePostgres is the configuration file that pawl init --postgres writes:
+// the store is a database. Nothing but store: is in force.
+func TemplatePostgres(dsn string) []byte {
+	quoted := "'" + strings.ReplaceAll(dsn, "'", "''") + "'"
+	return []byte(strings.Replace(templatePostgres, "DSN", quoted, 1) + templateRest + "#\n" + commented(listener(DefaultListen)))
+}
+
 func commented(block string) string {
 	lines := strings.SplitAfter(strings.TrimSuffix(block, "\n"), "\n")
 	return "# " + strings.Join(lines, "# ") + "\n"
@@ -52,7 +65,21 @@ store:
   sqlite:
     path: ` + DefaultDatabase + `
     key_file: ` + DefaultKeyFile + ` # back it up elsewhere: without it the secrets can't be read
+`
 
+const templatePostgres = `# Pawl's configuration. Every key: docs/configuration.md and config.example.yaml.
+# Relative paths start at this file's folder. A running daemon reads the file
+# again on SIGHUP. Every Pawl on this database needs this file and the same key.
+
+store:
+  postgres:
+    dsn: DSN
+    password_file: ` + DefaultPasswordFile + ` # mode 0600; leave it out where none is asked for
+    key_file: ` + DefaultKeyFile + ` # back it up elsewhere: without it the secrets can't be read
+    # max_connections: 16 # of each Pawl
+`
+
+const templateRest = `
 # What rotates, and when. The secret itself (host, user name, password) is in
 # the store: pawl secret create prod/app/db --engine postgres --host … --username …
 #

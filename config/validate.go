@@ -57,6 +57,7 @@ func validate(f fileYAML, d *decoder, abs string) *Config {
 		out.Server = c.server(f.Server)
 		out.KMS = c.kms(f.KMS)
 		out.Functions = c.functions(f.Functions)
+		out.Regions = c.regions(f.Regions, out.Region)
 	}
 	out.Events = c.events(f.Events, out)
 	for i, p := range f.Superusers {
@@ -327,14 +328,21 @@ func (c *checker) tls(key string, t tlsYAML) {
 		c.add(key+".ca_file", "~ is not expanded; write the whole path")
 		return
 	}
-	path = absolute(c.dir, path)
+	c.authorities(key+".ca_file", absolute(c.dir, path))
+}
+
+// authorities checks a file of certificate authorities.
+func (c *checker) authorities(key, path string) {
+	if path == "" || c.unusable(key) {
+		return
+	}
 	err, ok := c.caFiles[path]
 	if !ok {
 		err = readable(path)
 		c.caFiles[path] = err
 	}
 	if err != nil {
-		c.add(key+".ca_file", "can't be used: %v; a relative path starts at %s", err, c.dirName)
+		c.add(key, "can't be used: %v; a relative path starts at %s", err, c.dirName)
 	}
 }
 

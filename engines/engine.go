@@ -82,6 +82,8 @@ type Clone struct {
 	Database        string // whose grants and settings matter first; "" = all the server lists
 	// Known is of both users what PasswordChange's is of one.
 	Known func(context.Context) ([]secrets.Password, error)
+	// Confirm is as PasswordChange's.
+	Confirm func(context.Context) error
 }
 
 // Check is what a session must prove. CloneOf is the original's name when the
@@ -104,6 +106,9 @@ type PasswordChange struct {
 	// these, or New: who could log in as one of them has proved nothing of the
 	// others. It is asked only then; nil = the operator answers for all of them.
 	Known func(context.Context) ([]secrets.Password, error)
+	// Confirm, where set, is asked right before each statement that changes
+	// something is sent: see Sendable. Its error is returned as it is.
+	Confirm func(context.Context) error
 }
 
 // Login is a user name and password.
@@ -120,7 +125,8 @@ type Endpoint struct {
 	TLS      TLS
 	// Guard, when not zero, bounds on the server's side how long a statement of
 	// this session may run or wait for a lock, and how long the session may sit
-	// idle: what a dead or paused Pawl left behind then ends by itself.
+	// idle: what a dead or paused Pawl left behind then ends by itself, twice as
+	// long after the session last heard of it at the latest.
 	Guard time.Duration
 }
 

@@ -19,7 +19,7 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
 	"github.com/pawlhq/pawl/store/seal"
-	"github.com/pawlhq/pawl/store/sqlite"
+	"github.com/pawlhq/pawl/store/teststore"
 )
 
 // binaryDir is where the real binary is built to, once per run of the package.
@@ -64,6 +64,7 @@ type site struct {
 	*pawl
 	dir, bin string
 	env      []string // NAME=value, besides a path
+	data     teststore.Data
 }
 
 // newSite makes a site whose configuration ends with these lines.
@@ -74,30 +75,80 @@ func newSite(t testing.TB, lines string) *site {
 		t.Fatal(err)
 	}
 	s := &site{pawl: &pawl{t: t}, dir: t.TempDir(), bin: bin}
-	if r := s.cli("init", "--dir", s.dir); r.code != 0 {
-		t.Fatalf("init: %s", r.err)
-	}
+	s.init()
 	s.configure(lines)
+	s.look()
+	return s
+}
+
+// init has the binary make everything, with these flags of its init, and returns
+// what it says to a shell.
+func (s *site) init(flags ...string) (said string) {
+	s.t.Helper()
+	if teststore.OnPostgres() {
+		s.data = teststore.New(s.t)
+	} else {
+		s.data = teststore.File(filepath.Join(s.dir, config.DefaultDatabase))
+	}
+	said = s.do(append([]string{"init", "--dir", s.dir}, flags...)...)
+	if !teststore.OnPostgres() {
+		return said
+	}
+	// The same over a database: init knows the folder's files only.
+	files, err := filepath.Glob(filepath.Join(s.dir, config.DefaultDatabase+"*"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, f := range append(files, filepath.Join(s.dir, config.DefaultKeyFile)) {
+		if err := os.Remove(f); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.configure("")
+	return s.do("init", "--store")
+}
+
+// look opens the store in this process.
+func (s *site) look() {
+	s.t.Helper()
 	keys, err := seal.Load(filepath.Join(s.dir, config.DefaultKeyFile))
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	store, err := sqlite.Open(t.Context(), filepath.Join(s.dir, config.DefaultDatabase), sqlite.Options{})
-	if err != nil {
-		t.Fatal(err)
+	s.store = teststore.Fresh(s.data.Open(s.t))
+	s.svc = service.New(service.Config{Store: s.store, Sealer: keys, MinimumInterval: time.Second})
+}
+
+// do runs a command that must succeed, and returns what it prints.
+func (s *site) do(args ...string) string {
+	s.t.Helper()
+	r := s.cli(args...)
+	if r.code != 0 {
+		s.t.Fatalf("pawl %q: exit code %d: %s", args, r.code, r.err)
 	}
-	t.Cleanup(func() { store.Close() })
-	s.store = store
-	s.svc = service.New(service.Config{Store: store, Sealer: keys, MinimumInterval: time.Second})
-	return s
+	return r.out
 }
 
 func (s *site) file() string { return filepath.Join(s.dir, config.DefaultFile) }
 
+// template is what init writes, and names the store that these tests are on.
+func (s *site) template() string { return s.over(config.Template()) }
+
+// over has a configuration that init wrote name the store that these tests are on.
+func (s *site) over(file []byte) string {
+	text := string(file)
+	if !teststore.OnPostgres() {
+		return text
+	}
+	begin := strings.Index(text, "store:\n")
+	end := begin + strings.Index(text[begin:], "\n\n") + 1
+	return text[:begin] + s.data.Lines() + text[end:]
+}
+
 // configure writes the configuration file anew: what init writes, and lines.
 func (s *site) configure(lines string) {
 	s.t.Helper()
-	if err := os.WriteFile(s.file(), append(config.Template(), lines...), 0o600); err != nil {
+	if err := os.WriteFile(s.file(), []byte(s.template()+lines), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -48,7 +48,7 @@ func TestReload(t *testing.T) {
 	goesOn("a", "b")
 
 	// A file that is wrong in whatever way leaves all as it was.
-	lineOf := strings.Count(string(config.Template())+both, "\n") + 1
+	lineOf := strings.Count(s.template()+both, "\n") + 1
 	for lines, reason := range map[string]string{
 		both + "    shedule: x\n":                                 `pawl.yaml:\d+`,
 		both + "  - {name: c, shedule: rate(1 second)}\n":         fmt.Sprintf(`pawl.yaml:%d: secrets\[2\].shedule: unknown key; did you mean .*schedule`, lineOf),
@@ -67,7 +67,7 @@ func TestReload(t *testing.T) {
 	daemon.signal(syscall.SIGHUP)
 	daemon.awaitAfter(n, "the old one stays.*pawl.yaml")
 	// Another store needs a restart.
-	other := strings.Replace(string(config.Template()), "path: pawl.db", "path: other.db", 1) + both
+	other := strings.NewReplacer("path: pawl.db", "path: other.db", "postgres://pawl@", "postgres://other@").Replace(s.template()) + both
 	if err := os.WriteFile(s.file(), []byte(other), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -24,9 +24,6 @@ import (
 	"github.com/pawlhq/pawl/client"
 	"github.com/pawlhq/pawl/config"
 	"github.com/pawlhq/pawl/secrets"
-	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/seal"
-	"github.com/pawlhq/pawl/store/sqlite"
 )
 
 // guarded is the real binary as people run it: made by `pawl init --tls`, its
@@ -68,22 +65,12 @@ func newGuarded(t testing.TB, lines string, env ...string) *guarded {
 		t.Fatal(err)
 	}
 	g := &guarded{site: &site{pawl: &pawl{t: t}, dir: t.TempDir(), bin: bin, env: env}}
-	made := exports(g.do("init", "--tls", "--dir", g.dir))
+	made := exports(g.init("--tls"))
 	g.admin = aws.Credentials{AccessKeyID: made["AWS_ACCESS_KEY_ID"], SecretAccessKey: made["AWS_SECRET_ACCESS_KEY"]}
-	file := strings.Replace(string(config.TemplateTLS(config.DefaultListen)), "\nserver:\n", "\nserver:\n  rate_limits: 0\n", 1)
+	file := strings.Replace(g.over(config.TemplateTLS(config.DefaultListen)), "\nserver:\n", "\nserver:\n  rate_limits: 0\n", 1)
 	g.write(config.DefaultFile, file+lines)
 
-	keys, err := seal.Load(filepath.Join(g.dir, config.DefaultKeyFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := sqlite.Open(t.Context(), filepath.Join(g.dir, config.DefaultDatabase), sqlite.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
-	g.store = store
-	g.svc = service.New(service.Config{Store: store, Sealer: keys, MinimumInterval: time.Second})
+	g.look()
 
 	certificate, err := os.ReadFile(filepath.Join(g.dir, config.DefaultCertFile))
 	if err != nil {
@@ -103,16 +90,6 @@ func newGuarded(t testing.TB, lines string, env ...string) *guarded {
 	})
 	t.Cleanup(g.daemon.stop)
 	return g
-}
-
-// do runs a command that must succeed, and returns what it prints.
-func (g *guarded) do(args ...string) string {
-	g.t.Helper()
-	r := g.cli(args...)
-	if r.code != 0 {
-		g.t.Fatalf("pawl %q: exit code %d: %s", args, r.code, r.err)
-	}
-	return r.out
 }
 
 // write writes a file into the site's folder and returns its path.
@@ -187,7 +164,7 @@ func (g *guarded) from(n int) *http.Transport {
 // in is g for a subtest: what fails is that one's failure.
 func (g *guarded) in(t *testing.T) *guarded {
 	mine := *g
-	mine.site = &site{pawl: &pawl{t: t, store: g.store, svc: g.svc}, dir: g.dir, bin: g.bin}
+	mine.site = &site{pawl: &pawl{t: t, store: g.store, svc: g.svc}, dir: g.dir, bin: g.bin, data: g.data}
 	return &mine
 }
 

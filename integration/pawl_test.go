@@ -22,7 +22,7 @@ import (
 	"github.com/pawlhq/pawl/scheduler"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/sqlite/sqlitetest"
+	"github.com/pawlhq/pawl/store/teststore"
 	"github.com/pawlhq/pawl/strategies"
 )
 
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(programVariable); name != "" {
 		os.Exit(programMain(name))
 	}
-	code := servertest.Main(m)
+	code := teststore.Main(m)
 	removeBinary()
 	os.Exit(code)
 }
@@ -47,7 +47,7 @@ type pawl struct {
 
 func newPawl(t testing.TB) *pawl {
 	t.Helper()
-	store, keys := sqlitetest.Open(t)
+	store, keys := teststore.Open(t)
 	p := &pawl{t: t, store: store}
 	p.svc = service.New(service.Config{
 		Store: store, Sealer: keys, MinimumInterval: time.Second,

@@ -16,11 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pawlhq/pawl/integration/servers/servertest"
+	"github.com/pawlhq/pawl/store/teststore"
 )
 
 func TestMain(m *testing.M) {
-	code := servertest.Main(m)
+	code := teststore.Main(m)
 	if binaryDir != "" {
 		_ = os.RemoveAll(binaryDir)
 	}

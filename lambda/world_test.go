@@ -25,7 +25,7 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/server"
 	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/sqlite/sqlitetest"
+	"github.com/pawlhq/pawl/store/teststore"
 )
 
 const (
@@ -53,7 +53,7 @@ var databases atomic.Int64
 // newWorld makes one whose function has the rights of the documented policy.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	store, keys := sqlitetest.Open(t)
+	store, keys := teststore.Open(t)
 	w := &world{t: t,
 		svc:  service.New(service.Config{Store: store, Sealer: keys}),
 		past: service.New(service.Config{Store: store, Sealer: keys, Now: func() time.Time { return time.Now().AddDate(0, -1, -3) }}),

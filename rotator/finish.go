@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/jonboulle/clockwork"
-
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/strategies"
 )
@@ -68,6 +66,8 @@ func (w *run) finish(ctx context.Context, vs secrets.Versions, id string) error 
 func (w *run) failedTest(ctx context.Context, j *strategies.Job, cause error) error {
 	var lag *strategies.PropagationError
 	switch {
+	case secrets.KindOf(cause) == secrets.Conflict:
+		return cause // it says nothing of the password
 	case errors.As(cause, &lag):
 		if w.steps.Holds(j) {
 			return cause // AWSCURRENT works everywhere: wait and try again
@@ -117,9 +117,9 @@ func (w *run) abandon(ctx context.Context, j *strategies.Job) error {
 func (w *run) restore(ctx context.Context, j *strategies.Job) error {
 	step := w.step
 	defer func() { w.step = step }()
-	rctx, cancel := clockwork.WithTimeout(ctx, w.r.Clock, w.r.limit())
+	rctx, cancel := w.bounded(ctx, w.r.limit())
 	defer cancel()
-	failed := w.steps.Restore(rctx, j)
+	failed := w.ifLost(rctx, w.steps.Restore(rctx, j))
 	for {
 		// Also after a failure: who knows whether the server has heard.
 		vs, err := w.v.Versions(ctx)

@@ -1,6 +1,7 @@
 package rotator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -153,7 +154,13 @@ func (w *run) call(ctx context.Context, f Foreign, step, begun, id string) error
 	if err := w.undisturbed(vs, begun, id); err != nil {
 		return err
 	}
+	if err := w.confirm(ctx); err != nil {
+		return err
+	}
 	failed := f.Do(ctx, step, w.v.ARN(), id, func(ctx context.Context) ([]secrets.Value, error) { return w.held(ctx, vs, id) })
+	if w.isLost(ctx) {
+		return w.ifLost(ctx, cmp.Or(failed, ErrLost)) // whoever has it now tells what became of the version
+	}
 	// The step's time may be over.
 	ctx, cancel := clockwork.WithTimeout(context.WithoutCancel(ctx), w.r.Clock, w.r.limit())
 	defer cancel()

@@ -12,7 +12,7 @@ import (
 // job reads the values that every strategy needs; the others are read when it
 // asks for them.
 func (w *run) job(ctx context.Context, vs secrets.Versions, pending string) (*strategies.Job, error) {
-	j := &strategies.Job{ARN: w.v.ARN(), VersionID: pending, Report: w.note}
+	j := &strategies.Job{ARN: w.v.ARN(), VersionID: pending, Report: w.note, Confirm: w.confirm}
 	w.seen, w.current, w.latest = vs, vs.IDWith(secrets.Current), j
 	var err error
 	if j.Current, err = w.value(ctx, w.current); err != nil {

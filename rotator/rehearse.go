@@ -23,6 +23,9 @@ func (w *run) rehearse(ctx context.Context, f Foreign, s Stager, vs secrets.Vers
 		if id, err = s.StageCopy(ctx); err != nil {
 			return err
 		}
+		if err := w.confirm(ctx); err != nil {
+			return err
+		}
 		failed := f.Do(ctx, TestSecret, w.v.ARN(), id, func(ctx context.Context) ([]secrets.Value, error) { return w.held(ctx, vs, id) })
 		// The step's time may be over.
 		ctx, cancel := clockwork.WithTimeout(context.WithoutCancel(ctx), w.r.Clock, w.r.limit())

@@ -136,14 +136,18 @@ type Result struct {
 // secrets.Function the new rotation is the function's.
 //
 // ctx may stop it until Set begins; from then on it goes to its end, each step
-// bounded by its time-out, because stopping in between helps nobody.
+// bounded by its time-out, because stopping in between helps nobody. The end of a
+// claim that may end (Leased) stops it at any time.
 //
 // Errors carry the secret, the step and the server. After Invalid and Denied of
-// a run that started at rest the secret and the server are as they were.
+// a run that started at rest the secret and the server are as they were. Where the
+// claim ended under the run it is a Conflict that is ErrLost, and nothing was done
+// after that.
 func (r *Rotator) Run(ctx context.Context, v Vault, rules secrets.RotationRules, o Options) (Result, error) {
 	w := r.begin(v, rules, o)
 	defer w.steps.Close()
 	res, err := w.loop(ctx)
+	err = w.ended(err)
 	res.Took = r.Clock.Since(w.began)
 	return res, secrets.At(err, w.name, w.step, "")
 }
@@ -177,6 +181,7 @@ type run struct {
 	seen     secrets.Versions // as the job at hand has them
 	current  string           // AWSCURRENT among those
 	latest   *strategies.Job  // the one at hand; nil = none yet
+	gone     error            // a Conflict by which the claim was found to have ended
 
 	doubt    string // see outrun
 	cause    error  // the error that brought the doubt
@@ -379,10 +384,10 @@ func (w *run) within(ctx context.Context, limit time.Duration, step string, vers
 	w.step = step
 	w.report(Event{Step: step, Version: *version})
 	start := w.r.Clock.Now()
-	ctx, cancel := clockwork.WithTimeout(ctx, w.r.Clock, limit)
+	ctx, cancel := w.bounded(ctx, limit)
 	defer cancel()
 	if err := f(ctx); err != nil {
-		return secrets.At(err, w.name, step, "")
+		return secrets.At(w.ifLost(ctx, err), w.name, step, "")
 	}
 	w.report(Event{Step: step, Version: *version, Done: true, Took: w.r.Clock.Since(start)})
 	return nil

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jonboulle/clockwork"
-
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/strategies"
 )
@@ -41,7 +39,7 @@ func (r *Rotator) Step(ctx context.Context, v Vault, rules secrets.RotationRules
 	w := r.begin(v, rules, o)
 	defer w.steps.Close()
 	w.driven = true
-	return secrets.At(w.one(ctx, step, versionID), w.name, w.step, "")
+	return secrets.At(w.ended(w.one(ctx, step, versionID)), w.name, w.step, "")
 }
 
 // one does one step.
@@ -93,7 +91,7 @@ func (w *run) one(ctx context.Context, step, id string) error {
 // wasSet refuses a version that the server does not accept. Whoever can invoke the
 // function can leave steps out, and applications would be locked out by that.
 func (w *run) wasSet(ctx context.Context, j *strategies.Job) error {
-	ctx, cancel := clockwork.WithTimeout(ctx, w.r.Clock, w.r.limit())
+	ctx, cancel := w.bounded(ctx, w.r.limit())
 	defer cancel()
 	// Where the server does not answer the tests that came before count: a single
 	// user's applications wait for the promotion.

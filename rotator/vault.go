@@ -46,15 +46,3 @@ type Unfenced interface {
 	Vault
 	Unfenced()
 }
-
-// Leased is a Vault whose claim may end under its holder: the store takes it for
-// given up when it has not heard of him for a while.
-type Leased interface {
-	Vault
-	// Context returns ctx for as long as the claim can be relied on: it ends, with
-	// a Conflict as its cause, when that is over, and its deadline is never later.
-	Context(ctx context.Context) context.Context
-	// Confirm asks the store whether the claim is held and has it begin anew.
-	// Errors: Conflict when it was lost, Transient.
-	Confirm(ctx context.Context) error
-}

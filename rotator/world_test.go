@@ -168,10 +168,12 @@ func (w *world) MoveLabel(_ context.Context, label, id string) error {
 
 // steps are the two strategies on the world's server, as one process does them.
 type steps struct {
-	w       *world
-	at      func(effect func() error) error // one call to the server
-	badTest func() bool                     // the new credential fails its test
-	open    bool                            // a session that Check left for Set
+	w  *world
+	at func(effect func() error) error // one call to the server
+	// send is a call that changes something, after the claim was confirmed; nil = at.
+	send    func(ctx context.Context, effect func() error) error
+	badTest func() bool // the new credential fails its test
+	open    bool        // a session that Check left for Set
 }
 
 func (s *steps) Check(_ context.Context, j *strategies.Job) error {
@@ -218,7 +220,19 @@ func (s *steps) Set(ctx context.Context, j *strategies.Job) error {
 		}
 	}
 	s.open = false
-	return s.at(func() error { return s.w.set(text(j.Pending)) })
+	return s.change(ctx, j, j.Pending)
+}
+
+// change sets the password that a value has.
+func (s *steps) change(ctx context.Context, j *strategies.Job, v secrets.Value) error {
+	if err := j.Confirm(ctx); err != nil {
+		return err
+	}
+	effect := func() error { return s.w.set(text(v)) }
+	if s.send != nil {
+		return s.send(ctx, effect)
+	}
+	return s.at(effect)
 }
 
 // byPrevious is the last resort of a resumed single user.
@@ -271,7 +285,7 @@ func (s *steps) Restore(ctx context.Context, j *strategies.Job) error {
 			return errors.Join(err, secrets.Errorf(secrets.Denied, "nothing could restore it"))
 		}
 	}
-	return s.at(func() error { return s.w.set(text(j.Current)) })
+	return s.change(ctx, j, j.Current)
 }
 
 // restoreOther gives the other one of two users the password back that he had.
@@ -289,7 +303,7 @@ func (s *steps) restoreOther(ctx context.Context, j *strategies.Job) error {
 	if user(prev) != user(j.Pending) {
 		prev = secrets.Text(user(j.Pending) + ":locked")
 	}
-	return s.at(func() error { return s.w.set(text(prev)) })
+	return s.change(ctx, j, prev)
 }
 
 func (s *steps) Holds(j *strategies.Job) bool { return user(j.Current) != user(j.Pending) }

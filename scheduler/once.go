@@ -38,6 +38,9 @@ type Runner struct {
 	// Notify, where set, is told by UntilDone of every failed try that another
 	// one follows, and how long until then.
 	Notify func(id string, err error, wait time.Duration)
+	// Waiting, where set, is told by UntilDone of a claim that is in the way and
+	// may be a dead process's: at first, and each time that it was looked at again.
+	Waiting func(id string, h *service.Held)
 }
 
 func (r *Runner) random() float64 {
@@ -110,7 +113,14 @@ func (r *Runner) once(ctx context.Context, id string, decide func(secrets.Rotati
 	// Real time on purpose: this is about a store that hangs, not about when.
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	if err := claim.Save(sctx, record); err != nil {
+	err = claim.Save(sctx, record)
+	switch {
+	case err == nil:
+	case secrets.KindOf(err) == secrets.Conflict:
+		// Whoever has it now may be why this run was refused something.
+		a.err, a.next = errors.Join(err, a.err), time.Time{}
+		return a
+	default:
 		r.log().Warn("the record of the attempt could not be saved", "secret", claim.ARN().Name, "error", oneLine(err))
 		return a
 	}
@@ -148,7 +158,8 @@ func cutOff(ctx context.Context, err error) bool {
 // waiting won't cure, or ctx ends. Transient and Unknown are tried again with
 // FullJitter's waits, outside of the claim. Labels that were moved underneath
 // are read anew twice at most; a secret that another process is rotating is its
-// Conflict at once.
+// Conflict at once, but where that process may be dead: then as soon as it is heard
+// of, and else the claim is waited for, which takes service.LeaseTime at most.
 //
 // The error keeps the kind of what really went wrong: when time runs out it is
 // the last one that was more than "time ran out".
@@ -174,7 +185,7 @@ func (r *Runner) untilDone(ctx context.Context, id string, decide func(secrets.R
 		final        bool
 	)
 	res, err := backoff.RetryNotifyWithTimerAndData(func() (rotator.Result, error) {
-		a := r.once(ctx, id, decide)
+		a := r.inTurn(ctx, id, decide)
 		switch {
 		case a.skipped:
 			return rotator.Result{Outcome: rotator.AtRest}, nil
@@ -212,6 +223,38 @@ func (r *Runner) untilDone(ctx context.Context, id string, decide func(secrets.R
 		why += fmt.Sprintf(" after %d tries", tries)
 	}
 	return res, secrets.Prefixed(last, "%s", why)
+}
+
+// waitEvery is how often inTurn looks again.
+const waitEvery = time.Second
+
+// inTurn is once, after the claim of a process that may be dead has ended. It is
+// his Conflict as soon as the store has heard of him, or of another one. An epoch
+// and a beat that stay as they are for as long as a claim lasts would be a claim
+// that does not end; nobody waits for that.
+func (r *Runner) inTurn(ctx context.Context, id string, decide func(secrets.Rotation) (rotator.Options, bool)) attempt {
+	clock := r.Rotator.Clock
+	began := clock.Now()
+	var first *service.Held
+	for {
+		a := r.once(ctx, id, decide)
+		held := service.HeldBy(a.err)
+		if a.claimed || held == nil || first != nil && !held.Same(first) || clock.Since(began) > service.LeaseTime+waitEvery {
+			return a
+		}
+		first = held
+		if r.Waiting != nil {
+			r.Waiting(id, held)
+		}
+		// A moment after his claim ends is soon enough, and not the full second later.
+		wait := clock.NewTimer(min(waitEvery, max(held.Left, 0)+waitEvery/10))
+		select {
+		case <-wait.Chan():
+		case <-ctx.Done():
+			wait.Stop()
+			return a
+		}
+	}
 }
 
 // timer is backoff's timer by the injected clock.

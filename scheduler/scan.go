@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// page is how many due secrets are read at a time, deepest how many at
-	// most: secrets of targets that don't answer stay due and stand in front, so
-	// that one must read past them to what can run.
+	// page is how many due secrets are read at a time, deepest how many by one scan:
+	// secrets of targets that don't answer stay due and stand in front, so that one
+	// must read past them to what can run.
 	page    = 512
 	deepest = 1 << 15
 	// maxReschedules bounds the writes of one scan; the rest is for the next.
@@ -32,19 +32,24 @@ const (
 
 // scan is what one scan leaves to the next.
 type scan struct {
-	sync.Mutex           // one scan at a time
-	depth      int       // how many had to be read last time
-	quietUntil time.Time // no scan before
+	sync.Mutex                  // one scan at a time
+	from       service.DueAfter // where to go on: the last one had to stop at deepest
+	quietUntil time.Time        // no scan before
 
 	complaint string // the last trouble logged, "" while all is well
 	since     time.Time
 }
 
-// Scan looks once at what is due and hands it to the workers. The running
-// Scheduler does it every second, and when the workers run out of work.
+// Scan looks once at what is due and hands it to the workers, oldest first. The
+// running Scheduler does it every second, and when the workers run out of work.
+//
+// Where other processes rotate from the same store, each takes what is due in an
+// order of its own within a page: in the same order each would come to every secret
+// a moment after another one had claimed it.
 //
 // A scan that took long is followed by three times as long without one, up to
-// 5 s: what a large backlog costs the store stays bounded.
+// 5 s: what a large backlog costs the store stays bounded. So does its memory: a
+// page, and what waits in the queue.
 func (s *Scheduler) Scan(ctx context.Context) {
 	s.scan.Lock()
 	defer s.scan.Unlock()
@@ -59,23 +64,31 @@ func (s *Scheduler) Scan(ctx context.Context) {
 		now := s.clock.Now()
 		s.scan.quietUntil = now.Add(min(3*now.Sub(began), maxQuiet))
 	}()
+	s.press(ctx)
 	if !s.pool.beginScan() {
 		return
 	}
+	after := s.scan.from
+	s.scan.from = service.DueAfter{}
 	reschedules := 0
-	for n := s.scan.depth; ; n = min(4*n, deepest) {
+	for read := 0; ; {
 		now := s.clock.Now()
-		ds, err := s.c.Runner.Plan.Due(ctx, now, service.DueAfter{}, n)
+		ds, err := s.c.Runner.Plan.Due(ctx, now, after, page)
 		if err != nil {
 			s.complain(ctx, err)
 			return
 		}
-		full, seen := false, 0
+		if last := len(ds) - 1; last >= 0 {
+			after = ds[last].After
+		}
+		if s.inCompany(now) {
+			shuffle(ds, s.c.Runner.random)
+		}
+		full := false
 		for _, d := range ds {
 			if full || ctx.Err() != nil {
 				break
 			}
-			seen++
 			switch {
 			case !outdated(d, now):
 				full = s.pool.offer(d)
@@ -85,14 +98,39 @@ func (s *Scheduler) Scan(ctx context.Context) {
 			}
 		}
 		s.complain(ctx, nil)
-		if reschedules >= maxReschedules {
-			s.Wake()
+		read += len(ds)
+		switch {
+		case full || len(ds) < page || ctx.Err() != nil:
+		case read >= deepest:
+			s.scan.from = after
+		default:
+			continue
 		}
-		if full || len(ds) < n || n >= deepest || ctx.Err() != nil {
-			// Next time a little more than it took this time.
-			s.scan.depth = min(max(page, seen+seen/4), deepest)
-			return
-		}
+		break
+	}
+	if reschedules >= maxReschedules {
+		s.Wake()
+	}
+}
+
+// companyLasts is how long after the last sign of another process one is thought to
+// be there.
+const companyLasts = time.Minute
+
+// meet notes a sign of another process that rotates from the same store: a secret
+// that it had claimed, or done, when its turn came here.
+func (s *Scheduler) meet(now time.Time) { s.met.Store(now.UnixNano()) }
+
+func (s *Scheduler) inCompany(now time.Time) bool {
+	at := s.met.Load()
+	return at != 0 && now.Sub(time.Unix(0, at)) < companyLasts
+}
+
+// shuffle puts a page into any order.
+func shuffle(ds []service.Due, random func() float64) {
+	for i := len(ds) - 1; i > 0; i-- {
+		j := int(random() * float64(i+1))
+		ds[i], ds[j] = ds[j], ds[i]
 	}
 }
 
@@ -158,14 +196,26 @@ func (s *Scheduler) rotate(ctx context.Context, d service.Due) ending {
 	now := s.clock.Now()
 	switch {
 	case a.skipped:
-		e.silent, e.rest = true, now.Add(time.Second)
+		s.meet(now)
+		e.silent, e.rest = true, now.Add(scanEvery)
 		log.Debug("not due any more")
 		return e
 	case a.err == nil:
+		s.finished.Add(1)
 		log.Info("rotation finished", "version", a.result.Version, "outcome", string(a.result.Outcome), "took", a.result.Took, "gap", a.result.Gap)
 	case !a.claimed && secrets.KindOf(a.err) == secrets.Conflict:
+		s.meet(now)
 		e.silent, e.rest = true, s.shortly(now)
-		log.Debug("another process is rotating it")
+		if service.HeldBy(a.err) != nil {
+			// A store with such claims leaves it out of what is due until it can be
+			// had, and then it should be had at once: its holder may have died.
+			e.rest = now.Add(scanEvery)
+		}
+		log.Debug("another process is rotating it", "error", oneLine(a.err))
+		return e
+	case errors.Is(a.err, rotator.ErrLost):
+		e.silent, e.rest = true, now.Add(scanEvery)
+		log.Warn("the claim was lost; whoever rotates the secret next goes on with it", "error", oneLine(a.err), "took", a.result.Took)
 		return e
 	case !a.claimed && cancelled(ctx, a.err):
 		e.silent = true

@@ -50,8 +50,8 @@ type Config struct {
 }
 
 // Done is how one run ended. Runs that found the secret claimed by another
-// process, or nothing to do any more, are not reported, nor those that Stop
-// kept from beginning.
+// process, or nothing to do any more, are not reported, nor those that lost their
+// claim, nor those that Stop kept from beginning.
 type Done struct {
 	Secret  secrets.ARN
 	Result  rotator.Result
@@ -74,6 +74,10 @@ type Scheduler struct {
 
 	scan scan
 	read atomic.Int64 // when the due secrets could last be read, Unix nanoseconds
+	met  atomic.Int64 // when another process was last met, Unix nanoseconds; 0 = never
+
+	finished atomic.Int64 // runs that ended well
+	pressure pressure     // guarded by scan
 }
 
 // New makes a Scheduler that does not run yet.
@@ -88,7 +92,6 @@ func New(c Config) *Scheduler {
 		}
 	}
 	p.hungry = s.Wake
-	s.scan.depth = page
 	s.Reconfigure(c.Workers, c.PerTarget)
 	return s
 }

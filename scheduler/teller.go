@@ -21,10 +21,10 @@ import (
 //	RotationSucceeded   when one has become it, also one begun by an earlier run
 //	RotationFailed      when a failure goes on record
 //
-// A run that finds nothing to do has none of these, and one that was stopped or
-// found the labels moved has no end: what it began, another run goes on with. A
-// dry run has TestRotationStarted and one of the two that follow it. The start of
-// a run comes before its end.
+// A run that finds nothing to do has none of these, and one that was stopped, or
+// found the labels moved or its claim lost, has no end: what it began, another run
+// goes on with. A dry run has TestRotationStarted and one of the two that follow it.
+// The start of a run comes before its end.
 type teller struct {
 	r       *Runner
 	ctx     context.Context

@@ -7,7 +7,7 @@ import (
 
 func TestActions(t *testing.T) {
 	all := Actions()
-	if !slices.IsSorted(all) || !slices.Contains(all, "secretsmanager:GetSecretValue") || !slices.Contains(all, "pawl:StartRotation") || len(all) != 28 {
+	if !slices.IsSorted(all) || !slices.Contains(all, "secretsmanager:GetSecretValue") || !slices.Contains(all, "pawl:StartRotation") || len(all) != 32 {
 		t.Errorf("%d actions: %q", len(all), all)
 	}
 }

@@ -206,6 +206,10 @@ var harmless = map[string]string{
 	"ResumeRotation":               `{"SecretId":"@ID"}`,
 	"StartRotation":                `{"SecretId":"@ID"}`,
 	"TestRotation":                 `{"SecretId":"@ID"}`,
+	"ApplyReplica":                 `{"SecretId":"@ID","PrimaryRegion":"us-east-1","Revision":1}`,
+	"DescribeReplica":              `{"SecretId":"@ID"}`,
+	"ForgetReplica":                `{"SecretId":"@ID","ReplicaRegion":"sa-east-1"}`,
+	"RemoveReplica":                `{"SecretId":"@ID","PrimaryRegion":"sa-east-1","Revision":1}`,
 }
 
 // about fills in what a harmless request is about.

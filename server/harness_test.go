@@ -19,12 +19,17 @@ import (
 
 	"github.com/pawlhq/pawl/access"
 	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/sqlite/sqlitetest"
+	"github.com/pawlhq/pawl/store/teststore"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(onStores{m})
 }
+
+// onStores runs the tests and ends what their stores shared.
+type onStores struct{ m *testing.M }
+
+func (s onStores) Run() int { return teststore.Main(s.m) }
 
 // canary stands in every value of these tests; no log may have it.
 const canary = "c4n4ry"
@@ -66,7 +71,7 @@ func openService(t testing.TB, wrap func(service.Store) service.Store) *service.
 // openServiceOf is openService with a configuration.
 func openServiceOf(t testing.TB, c service.Config, wrap func(service.Store) service.Store) *service.Service {
 	t.Helper()
-	file, keys := sqlitetest.Open(t)
+	file, keys := teststore.Open(t)
 	store := service.Store(file)
 	if wrap != nil {
 		store = wrap(store)

@@ -46,6 +46,11 @@ var complete = map[string]string{
 	"ResumeRotation":               `{"SecretId":"@ID"}`,
 	"StartRotation":                `{"SecretId":"@ID","ClientRequestToken":"@TOKEN"}`,
 	"TestRotation":                 `{"SecretId":"@ID"}`,
+	"ApplyReplica": `{"SecretId":"@ID","PrimaryRegion":"ap-south-1","Revision":9,"Force":true,"KmsKeyId":"alias/none","Description":"d","Tags":[{"Key":"team","Value":"blue"}],` +
+		`"Versions":[{"VersionId":"@TOKEN","VersionStages":["AWSCURRENT"],"CreatedDate":1,"SecretString":"x"}],"LastChangedDate":1}`,
+	"DescribeReplica": `{"SecretId":"@ID"}`,
+	"ForgetReplica":   `{"SecretId":"@ID","ReplicaRegion":"eu-west-1"}`,
+	"RemoveReplica":   `{"SecretId":"@ID","PrimaryRegion":"us-east-1","Revision":9}`,
 }
 
 const requestID = "x-amzn-RequestId"

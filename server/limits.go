@@ -27,7 +27,8 @@ const (
 	deleting
 	restoring
 	inventing
-	pawls // Pawl's own
+	pawls       // Pawl's own
+	replicating // another Pawl, for all of its secrets
 	sts
 	groups // how many there are
 )
@@ -41,7 +42,7 @@ const (
 var perSecond = [groups]float64{
 	reading: 10_000, readingBatches: 100, listing: 100,
 	policing: 50, writing: 50, rotating: 50, tagging: 50, creating: 50, deleting: 50, restoring: 50, inventing: 50,
-	pawls: 50, sts: 600,
+	pawls: 50, replicating: 1000, sts: 600,
 }
 
 // groupOf are the actions' groups; Pawl's own and STS's are told by their
@@ -62,6 +63,9 @@ var groupOf = map[string]group{
 	"secretsmanager:TagResource": tagging, "secretsmanager:UntagResource": tagging,
 	"secretsmanager:CreateSecret": creating, "secretsmanager:DeleteSecret": deleting, "secretsmanager:RestoreSecret": restoring,
 	"secretsmanager:GetRandomPassword": inventing,
+
+	"pawl:ApplyReplica": replicating, "pawl:RemoveReplica": replicating,
+	"pawl:DescribeReplica": replicating, "pawl:ForgetReplica": replicating,
 }
 
 func groupFor(action string) group {

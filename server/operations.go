@@ -40,8 +40,12 @@ var operations = table(
 		op("ValidateResourcePolicy", svc.ValidateResourcePolicy),
 	),
 	under("pawl", // what AWS has no operation for
+		op("ApplyReplica", svc.ApplyReplica),
+		op("DescribeReplica", svc.DescribeReplica),
+		op("ForgetReplica", svc.ForgetReplica),
 		op("ListRotations", svc.ListRotations),
 		op("PauseRotation", svc.PauseRotation),
+		op("RemoveReplica", svc.RemoveReplica),
 		op("ResumeRotation", svc.ResumeRotation),
 		op("StartRotation", svc.StartRotation),
 		op("TestRotation", svc.TestRotation),

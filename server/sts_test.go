@@ -28,7 +28,7 @@ import (
 	"github.com/pawlhq/pawl/access/principals"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/sqlite/sqlitetest"
+	"github.com/pawlhq/pawl/store/teststore"
 )
 
 var forSTS = strings.Replace(signed, "secretsmanager", "sts", 1)
@@ -248,7 +248,7 @@ func trusting(t *testing.T) (r *running, ann *principals.Credentials) {
 			t.Fatal(err)
 		}
 	}
-	file, keys := sqlitetest.Open(t)
+	file, keys := teststore.Open(t)
 	who := principals.New(principals.Config{Store: file, Sealer: keys, Account: access.DevAccount})
 	_, ann, err := who.Create(ctx, principals.NewPrincipal{Name: "ann", Policies: []principals.Policy{{Name: "p", Document: `{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Action":"secretsmanager:CreateSecret","Resource":"*"}]}`}}})

@@ -89,12 +89,24 @@ func (m *mortal) Create(ctx context.Context, s *service.Secret, values service.S
 	return errDie
 }
 
-func (m *mortal) Update(ctx context.Context, arn secrets.ARN, change func(*service.Secret) (service.Sealed, error)) (*service.Secret, error) {
+func (m *mortal) Update(ctx context.Context, arn secrets.ARN, change changer) (*service.Secret, error) {
+	return m.write(func(change changer) (*service.Secret, error) { return m.Store.Update(ctx, arn, change) }, change)
+}
+
+func (m *mortal) Lock(ctx context.Context, arn secrets.ARN) (service.Lease, error) {
+	lease, err := m.Store.Lock(ctx, arn)
+	if err != nil {
+		return nil, err
+	}
+	return leaseOf{lease, m.write}, nil
+}
+
+func (m *mortal) write(update updater, change changer) (*service.Secret, error) {
 	if err := m.call(); err != nil {
 		return nil, err
 	}
 	f := fine
-	sec, err := m.Store.Update(ctx, arn, func(sec *service.Secret) (service.Sealed, error) {
+	sec, err := update(func(sec *service.Secret) (service.Sealed, error) {
 		values, err := change(sec)
 		if err != nil && !errors.Is(err, service.ErrRemove) {
 			return nil, err // no write, so no place to die at

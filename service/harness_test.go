@@ -2,13 +2,11 @@ package service_test
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
 	mathrand "math/rand/v2"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,7 +17,7 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
 	"github.com/pawlhq/pawl/store/seal"
-	"github.com/pawlhq/pawl/store/sqlite"
+	"github.com/pawlhq/pawl/store/teststore"
 )
 
 // clock is a time that only a test moves.
@@ -48,43 +46,53 @@ type counted struct {
 	pending func()
 }
 
-func (c *counted) Update(ctx context.Context, arn secrets.ARN, change func(*service.Secret) (service.Sealed, error)) (*service.Secret, error) {
+func (c *counted) Update(ctx context.Context, arn secrets.ARN, change changer) (*service.Secret, error) {
+	return c.count(func(change changer) (*service.Secret, error) { return c.Store.Update(ctx, arn, change) }, change)
+}
+
+func (c *counted) Lock(ctx context.Context, arn secrets.ARN) (service.Lease, error) {
+	lease, err := c.Store.Lock(ctx, arn)
+	if err != nil {
+		return nil, err
+	}
+	return leaseOf{lease, c.count}, nil
+}
+
+func (c *counted) count(update updater, change changer) (*service.Secret, error) {
 	if before := c.pending; before != nil {
 		c.pending = nil
 		before()
 	}
-	sec, err := c.Store.Update(ctx, arn, change)
+	sec, err := update(change)
 	if err == nil {
 		c.writes.Add(1)
 	}
 	return sec, err
 }
 
-// blankStore is the file of a store with nothing in it: hundreds of tests want
-// one, and making it takes longer than what they do with it.
-var blankStore = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "pawl-blank-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "pawl.db")
-	store, err := sqlite.Open(context.Background(), path, sqlite.Options{Create: true})
-	if err == nil {
-		err = store.Close()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
-})
+type (
+	changer = func(*service.Secret) (service.Sealed, error)
+	updater = func(changer) (*service.Secret, error)
+)
 
-// house is a Service over a real store in a file of its own.
+// leaseOf is a claim whose updates have something of its store's around them.
+type leaseOf struct {
+	service.Lease
+	around func(updater, changer) (*service.Secret, error)
+}
+
+func (l leaseOf) Update(ctx context.Context, change changer) (*service.Secret, error) {
+	return l.around(func(change changer) (*service.Secret, error) { return l.Lease.Update(ctx, change) }, change)
+}
+
+func TestMain(m *testing.M) { os.Exit(teststore.Main(m)) }
+
+// house is a Service over a real store of its own.
 type house struct {
 	*service.Service
 	t      testing.TB
 	store  *counted
-	file   *sqlite.Store // under it
+	file   teststore.Store // under it
 	clock  *clock
 	master *seal.Master
 	keys   service.Sealer // with every key that somebody names
@@ -92,31 +100,11 @@ type house struct {
 
 func open(t testing.TB, config service.Config) *house {
 	t.Helper()
-	blank, err := blankStore()
+	store := teststore.New(t).Open(t)
+	master, err := seal.Source{File: teststore.KeyFile(t)}.Load(t.Context(), os.Getenv)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "pawl.db")
-	if err := os.WriteFile(path, blank, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	store, err := sqlite.Open(t.Context(), path, sqlite.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := filepath.Join(t.TempDir(), "pawl.key")
-	if err := seal.GenerateKeyFile(key, rand.Reader); err != nil {
-		t.Fatal(err)
-	}
-	master, err := seal.Source{File: key}.Load(t.Context(), os.Getenv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	h := &house{
 		t: t, store: &counted{Store: store}, file: store, master: master,
 		clock: &clock{t: time.Date(2026, 3, 4, 10, 20, 30, 0, time.UTC)}, // a Wednesday

@@ -25,7 +25,7 @@ const (
 // claims end with their process gives Unending ones.
 type Lease interface {
 	// Context returns ctx for as long as the claim can be relied on: it ends, with
-	// a Conflict as its cause, when the claim is lost, and its deadline is never
+	// a Conflict as its cause, when the claim is lost, and secrets.EndOf it is never
 	// later than LeaseGuard before the claim would end; that moves on as the claim
 	// is renewed.
 	Context(ctx context.Context) context.Context

@@ -26,14 +26,24 @@ type region interface {
 	accessed(ctx context.Context, l link) time.Time
 }
 
-// regionOf returns where the replicas in a region are. All are in the store of
-// their primaries; this is where one on another server would come in.
-func (s *Service) regionOf(string) region { return sameStore{s} }
+// regionOf returns where the replicas in a region are: in the store of their
+// primaries, unless the configuration says that another server has them.
+func (s *Service) regionOf(name string) region {
+	if there := s.serverOf(name); there != nil {
+		return otherServer{s, name, there}
+	}
+	return sameStore{s}
+}
 
 // hopeless is why a replica failed for good, as its StatusMessage says it.
 type hopeless string
 
 func (h hopeless) Error() string { return string(h) }
+
+// lacking are the versions whose values a replica needs and nobody gave.
+type lacking []string
+
+func (l lacking) Error() string { return fmt.Sprintf("%d values are needed", len(l)) }
 
 // link is a replica as its primary saw it at a revision.
 type link struct {
@@ -63,6 +73,13 @@ type snapshot struct {
 	force                 bool   // a secret of this name that is in the way ends
 	changed, valueChanged time.Time
 	value                 func(ctx context.Context, versionID string) (secrets.Value, error)
+
+	// Of one that another server sent: the values that it sent along, all that
+	// value knows; whether these are a part of the versions alone; and whether the
+	// sender may end a secret that is in the way.
+	given map[string]secrets.Value
+	part  bool
+	may   func(*Secret) error
 }
 
 func (s *Service) snapshot(sec *Secret, r Replica) snapshot {
@@ -118,7 +135,10 @@ func (here sameStore) tryApply(ctx context.Context, of snapshot) error {
 	switch {
 	case errors.Is(err, ErrNotFound):
 		now := here.s.now()
-		sec := &Secret{ARN: of.replica(), Created: now, FollowAt: now.Add(confirmAfter)}
+		sec := &Secret{ARN: of.replica(), Created: now}
+		if of.given == nil { // else its primary is in no store that could be looked into
+			sec.FollowAt = now.Add(confirmAfter)
+		}
 		values, err := here.seal(ctx, of, sec)
 		if err != nil {
 			return err
@@ -143,10 +163,8 @@ func (here sameStore) tryApply(ctx context.Context, of snapshot) error {
 		case sec.Revision >= of.revision:
 			return nil, errUnchanged
 		}
-		for _, v := range of.missing(sec) {
-			if values[v] == nil {
-				return nil, errAgain
-			}
+		if !of.part && !of.covers(sec, values) {
+			return nil, errAgain
 		}
 		of.into(sec)
 		return values, nil
@@ -162,8 +180,18 @@ func (here sameStore) tryApply(ctx context.Context, of snapshot) error {
 func (here sameStore) makeWay(ctx context.Context, of snapshot, arn secrets.ARN) error {
 	_, err := here.s.store.Update(ctx, arn, func(sec *Secret) (Sealed, error) {
 		ordinary := sec.PrimaryRegion == "" && len(sec.Replicas) == 0
-		if !expired(sec, here.s.now()) && !(of.force && ordinary) {
+		switch {
+		case expired(sec, here.s.now()):
+		case sec.ARN == of.replica() && sec.Revision-of.revision > promotion/2:
+			return nil, hopeless(fmt.Sprintf("Replication failed: The secret was promoted in region %s and is no replica any more. "+
+				"Remove the region from replication here, or delete the secret there first.", of.region))
+		case !of.force || !ordinary:
 			return nil, hopeless(fmt.Sprintf("Replication failed: Secret name %s already exists in region %s.", arn.Name, of.region))
+		}
+		if of.may != nil {
+			if err := of.may(sec); err != nil {
+				return nil, err
+			}
 		}
 		return nil, ErrRemove
 	})
@@ -181,8 +209,15 @@ func (here sameStore) seal(ctx context.Context, of snapshot, rec *Secret) (Seale
 			return nil, withoutKey(err)
 		}
 	}
+	missing := of.missing(rec)
+	if of.given != nil {
+		lacks := slices.DeleteFunc(slices.Clone(missing), func(id string) bool { return !of.given[id].IsZero() })
+		if len(lacks) > 0 {
+			return nil, lacking(lacks)
+		}
+	}
 	values := Sealed{}
-	for _, id := range of.missing(rec) {
+	for _, id := range missing {
 		v, err := of.value(ctx, id)
 		if err != nil {
 			return nil, withoutKey(err)
@@ -205,6 +240,28 @@ func (here sameStore) release(ctx context.Context, l link) error {
 		sec.PrimaryRegion, sec.FollowAt, sec.Changed = "", time.Time{}, here.s.now()
 		return nil
 	})
+}
+
+// promotion is by how much the revision of a replica rises that becomes a secret
+// of its own without its primary, which may be gone, or live on and not know: so
+// that nothing the primary sends from then on, to overwrite it by force even, is
+// newer; while what is made of it later is newer than the primary.
+const promotion = 1 << 32
+
+// promote is release where the primary can't be told first.
+func (here sameStore) promote(ctx context.Context, l link) error {
+	_, err := here.s.store.Update(ctx, l.replica(), func(sec *Secret) (Sealed, error) {
+		if !l.is(sec) {
+			return nil, errUnchanged
+		}
+		sec.PrimaryRegion, sec.FollowAt, sec.Changed = "", time.Time{}, here.s.now()
+		sec.Revision += promotion
+		return nil, nil
+	})
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
+	return err
 }
 
 func (here sameStore) change(ctx context.Context, l link, change func(*Secret) error) error {
@@ -234,7 +291,7 @@ func (here sameStore) accessed(ctx context.Context, l link) time.Time {
 func (of snapshot) missing(rec *Secret) (ids []string) {
 	for _, v := range of.Versions {
 		old, ok := rec.Versions.Find(v.ID)
-		same := ok && !old.Empty && old.Created.Equal(v.Created) && old.KeyID == of.key
+		same := ok && !old.Empty && old.Created.UnixMilli() == v.Created.UnixMilli() && old.KeyID == of.key
 		if !v.Empty && !same {
 			ids = append(ids, v.ID)
 		}
@@ -242,9 +299,19 @@ func (of snapshot) missing(rec *Secret) (ids []string) {
 	return ids
 }
 
-// into makes a record what the replica should be. What is its own stays: when it
-// was made, its key, and when it and its versions were read.
+// covers reports whether nothing is missing in a record but what values has.
+func (of snapshot) covers(rec *Secret, values Sealed) bool {
+	return !slices.ContainsFunc(of.missing(rec), func(id string) bool { return values[id] == nil })
+}
+
+// into makes a record what the replica should be, or adds a part to it. What is
+// its own stays: when it was made, its key, and when it and its versions were
+// read.
 func (of snapshot) into(sec *Secret) {
+	if of.part {
+		of.add(sec)
+		return
+	}
 	versions := slices.Clone(of.Versions)
 	for i := range versions {
 		old, _ := sec.Versions.Find(versions[i].ID)
@@ -254,4 +321,19 @@ func (of snapshot) into(sec *Secret) {
 	sec.Tags, sec.Versions = slices.Clone(of.Tags), versions
 	sec.KMSKeyID, sec.PrimaryRegion, sec.Revision = of.key, of.primary.Region, of.revision
 	sec.Changed, sec.ValueChanged = of.changed, of.valueChanged
+}
+
+// add adds versions to a record, or their values under another key.
+func (of snapshot) add(sec *Secret) {
+	sec.PrimaryRegion = of.primary.Region
+	for _, v := range of.Versions {
+		v.KeyID = of.key
+		i := slices.IndexFunc(sec.Versions, func(old secrets.Version) bool { return old.ID == v.ID })
+		if i < 0 {
+			sec.Versions = append(sec.Versions, v)
+			continue
+		}
+		v.Labels, v.Accessed = sec.Versions[i].Labels, sec.Versions[i].Accessed
+		sec.Versions[i] = v
+	}
 }

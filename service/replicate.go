@@ -255,12 +255,17 @@ func (s *Service) StopReplicationToReplica(ctx context.Context, in StopReplicati
 	switch {
 	case err == nil:
 		l.revision = max(l.revision, primary.Revision)
-	case secrets.CodeOf(err) != resourceNotFound:
-		return nil, err
+		// Done by now, unless something failed that the caller should hear of, or the
+		// primary does not know this replica.
+		err = (sameStore{s}).release(ctx, l)
+	case secrets.CodeOf(err) == resourceNotFound:
+		// It is gone, or on another server, which may be gone too: whoever promotes
+		// must not depend on it.
+		if err = (sameStore{s}).promote(ctx, l); err == nil {
+			s.tellPrimary(ctx, l)
+		}
 	}
-	// Done by now, unless something failed that the caller should hear of, or the
-	// primary does not know this replica.
-	if err := s.regionOf(l.region).release(ctx, l); err != nil {
+	if err != nil {
 		return nil, known(err, sec.ARN.Name)
 	}
 	return &StopReplicationToReplicaOutput{ARN: sec.ARN.String()}, nil

@@ -40,6 +40,8 @@ type Config struct {
 	DefaultRules secrets.RotationRules
 	// Functions are the custom rotation functions; nil = there are none.
 	Functions Functions
+	// Regions are the regions whose replicas are on other servers; nil = none.
+	Regions Regions
 	// DefaultPort returns the port of a kind of server for secrets without one,
 	// so that a target is always host:port; nil, or 0, leaves the host alone.
 	DefaultPort func(engine string) int
@@ -103,6 +105,10 @@ type core struct {
 	targets targets
 	daemon  attached
 
+	following chan struct{} // held by who follows
+	lagging   chan struct{} // see Lagging
+	outages   outages
+
 	mu       sync.RWMutex
 	policy   policy
 	declared map[string]Declaration // by the secret's name
@@ -138,6 +144,10 @@ func New(c Config) *Service {
 	}
 	s := &Service{core: &core{store: c.Store, sealer: c.Sealer, clock: c.Now, random: c.Random, config: c}}
 	s.peeker, _ = c.Store.(Peeker)
+	s.following, s.lagging = make(chan struct{}, 1), make(chan struct{}, 1)
+	if c.Regions != nil {
+		s.outages.heard, s.outages.overdue = c.Regions.Heard, true
+	}
 	s = s.As(Caller{Region: c.Region, Account: c.Account, Own: true})
 	s.Reconfigure(c.MinimumInterval, c.CatchUp, c.DefaultRules)
 	return s

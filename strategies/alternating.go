@@ -37,7 +37,7 @@ func (u *Users) checkPair(current, target string) error {
 
 // pair orders the two users of a job into original and clone.
 func (u *Users) pair(j *Job, cur secrets.Credentials, target string) engines.Clone {
-	c := engines.Clone{Original: cur.Username(), Clone: target, Database: cur.Database()}
+	c := engines.Clone{Original: cur.Username(), Clone: target, Database: cur.Database(), Confirm: j.Confirm}
 	if IsClone(cur.Username()) {
 		c.Original, c.Clone = c.Clone, c.Original
 	}

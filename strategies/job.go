@@ -29,9 +29,11 @@ type Job struct {
 	Previous func(context.Context) (secrets.Value, error)
 	History  func(context.Context) ([]secrets.Value, error)
 	// Confirm makes sure that the right to rotate the secret is held, and will be
-	// until what is sent now has come to its end at the server: guard says when
-	// that is. It is called after a session was opened and right before it changes
-	// anything. Never nil when a strategy sees it. Errors: Conflict, Transient.
+	// until what is sent now has come to its end at the server: Guard says when
+	// that is. It goes with each change to the engine, which calls it on an open
+	// session, right before each statement that changes anything: a session that was
+	// opened again needs it anew. Never nil when a strategy sees it. Errors: Conflict,
+	// Transient.
 	Confirm func(context.Context) error
 	// Report tells the person who waits what is happening, or what could not be
 	// done; never nil when a strategy sees it.

@@ -14,10 +14,12 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 )
 
-// guard bounds on the server's side what a session that changes something may
-// still do after Pawl died or was paused. It must be shorter than any lease by
-// which another process could take the secret over.
-const guard = 10 * time.Second
+// Guard bounds on the server's side what a session that changes something may
+// still do after Pawl died or was paused: how long it may sit idle, and how long a
+// statement may run. What was sent after Job.Confirm has so come to its end within
+// twice this time, and that is shorter than any lease by which another process
+// could take the secret over.
+const Guard = 7 * time.Second
 
 // DefaultPropagation is how long further hosts may take to accept a new
 // credential when the rules do not say.
@@ -173,7 +175,7 @@ func (u *Users) Check(ctx context.Context, j *Job) error {
 // proved that its owner knows the password of the user at stake, and that query,
 // if any, runs.
 func (u *Users) prepare(ctx context.Context, j *Job, cur secrets.Credentials, target, query string) error {
-	at, err := u.endpoint(cur, u.rules.AdminHost, guard)
+	at, err := u.endpoint(cur, u.rules.AdminHost, Guard)
 	if err != nil {
 		return err
 	}
@@ -187,7 +189,7 @@ func (u *Users) prepare(ctx context.Context, j *Job, cur secrets.Credentials, ta
 			WithHint("name one: superuser: in the configuration, or masterarn in the secret with a pairing under superusers:")
 	}
 
-	own, err := u.dial(ctx, cur, guard)
+	own, err := u.dial(ctx, cur, Guard)
 	if err != nil {
 		return currentRefused(err)
 	}
@@ -226,6 +228,7 @@ func (u *Users) change(j *Job, user string, pw secrets.Password, own secrets.Cre
 	if !u.adopts(user) {
 		c.Known = j.known
 	}
+	c.Confirm = j.Confirm
 	if u.self {
 		c.Old = own.Password()
 	}
@@ -392,7 +395,7 @@ func (u *Users) prepareByPrevious(ctx context.Context, j *Job, cur, pend secrets
 	if err != nil || prev.Username() != cur.Username() || prev.Server(0) != cur.Server(0) {
 		return own, because
 	}
-	s, err := u.dial(ctx, prev, guard)
+	s, err := u.dial(ctx, prev, Guard)
 	if err != nil {
 		return own, because
 	}

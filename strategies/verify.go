@@ -195,7 +195,7 @@ func (u *Users) openForRestore(ctx context.Context, j *Job, cur, pend secrets.Cr
 		return secrets.Errorf(secrets.Denied, "the server refuses the AWSCURRENT credential, and an interrupted rotation left nothing that could restore it").
 			WithHint("set the password by hand and store it: pawl secret put %s --value-file -", j.ARN.Name)
 	}
-	at, err := u.endpoint(cur, u.rules.AdminHost, guard)
+	at, err := u.endpoint(cur, u.rules.AdminHost, Guard)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jonboulle/clockwork"
 	"github.com/spf13/cobra"
 
 	"github.com/pawlhq/pawl/config"
@@ -90,10 +89,16 @@ func (g *globals) openWith(cmd *cobra.Command, o options) (*app, error) {
 		return nil, err
 	}
 	a, err := o.assemble(cmd.Context(), cfg, log)
+	return a, notOpened(err)
+}
+
+// notOpened gives the exit code to an error of opening a store, before any secret
+// was touched.
+func notOpened(err error) error {
 	if err != nil && secrets.KindOf(err) != secrets.Transient {
-		return nil, usage(err)
+		return usage(err)
 	}
-	return a, failed(err)
+	return failed(err)
 }
 
 // options are what some commands have otherwise than the others.
@@ -102,6 +107,7 @@ type options struct {
 	// shown: the command shows by itself what AWS as the store logs of secrets, and
 	// of not being reached.
 	shown bool
+	wait  time.Duration // how long a database that can't be reached is waited for
 }
 
 // assemble builds the program over a configuration.
@@ -125,7 +131,7 @@ func (o options) assemble(ctx context.Context, cfg *config.Config, log *slog.Log
 		a.steps.credentials = store.CredentialsNear
 		plan = scheduler.PlanOf(store)
 	} else {
-		own, err := o.openOwn(ctx, cfg, a.functions)
+		own, err := o.openOwn(ctx, cfg, log, a.functions)
 		if err != nil {
 			return nil, err
 		}
@@ -135,9 +141,12 @@ func (o options) assemble(ctx context.Context, cfg *config.Config, log *slog.Log
 	}
 	a.steps.pair(cfg)
 	a.functions.open(a)
+	if cfg.Store.Postgres != nil {
+		log = log.With("instance", instance()) // whose rotation it is, among several Pawls
+	}
 	a.runner = &scheduler.Runner{
 		Plan:     plan,
-		Rotator:  &rotator.Rotator{Steps: a.steps.make, Foreign: a.functions.foreign, Clock: clockwork.NewRealClock()},
+		Rotator:  &rotator.Rotator{Steps: a.steps.make, Foreign: a.functions.foreign, Clock: wallClock()},
 		Log:      log,
 		Listener: a.audit,
 	}

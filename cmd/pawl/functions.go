@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"io"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -136,35 +133,8 @@ func (c *callers) invokeAPI() (function.InvokeAPI, error) {
 	return api, nil
 }
 
-// mostKey is more than any shared key has, in bytes.
-const mostKey = 4096
-
-// sharedKey reads what requests to a function's URL are signed with: the file's
-// text, without the end of its line.
+// sharedKey reads what requests to a function's URL are signed with.
 func sharedKey(f config.Function) (secrets.Password, error) {
-	bad := func(format string, args ...any) error {
-		return secrets.Errorf(secrets.Invalid, "the shared key of the function %s: "+format, append([]any{f.Name}, args...)...).
-			WithHint("make one: openssl rand -hex 32 >%s, and give the function the same", f.KeyFile)
-	}
-	file, err := os.Open(f.KeyFile)
-	if err != nil {
-		return secrets.Password{}, bad("%w", err) // which names the file
-	}
-	defer file.Close()
-	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-		return secrets.Password{}, secrets.Errorf(secrets.Invalid, "the shared key of the function %s: others than its owner may read %s", f.Name, f.KeyFile).
-			WithHint("chmod 600 %s", f.KeyFile)
-	}
-	text, err := io.ReadAll(io.LimitReader(file, mostKey+1))
-	defer clear(text)
-	key := bytes.TrimRight(text, "\r\n")
-	switch {
-	case err != nil:
-		return secrets.Password{}, bad("%w", err)
-	case len(key) == 0:
-		return secrets.Password{}, bad("%s is empty", f.KeyFile)
-	case len(key) > mostKey:
-		return secrets.Password{}, bad("%s is longer than %d bytes", f.KeyFile, mostKey)
-	}
-	return secrets.NewPassword(string(key)), nil
+	return secretText(f.KeyFile, "the shared key of the function "+f.Name,
+		"make one: openssl rand -hex 32 >"+f.KeyFile+", and give the function the same")
 }

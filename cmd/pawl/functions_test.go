@@ -103,7 +103,7 @@ func TestFunctionAtURL(t *testing.T) {
 	defer server.Close()
 	a := withFunctions(t, "functions: {named: [{name: x, url: '"+server.URL+"/', key_file: shared.key, timeout: 5s}]}\n")
 	file := filepath.Join(filepath.Dir(a.cfg.Path), "shared.key")
-	for text, good := range map[string]bool{key + "\n": true, key: true, key + "x\n": false, "\n": false, strings.Repeat("k", mostKey+1): false} {
+	for text, good := range map[string]bool{key + "\n": true, key: true, key + "x\n": false, "\n": false, strings.Repeat("k", mostSecret+1): false} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -27,7 +27,7 @@ const stale = 30 * time.Second
 
 // socketPath is where the daemon on this store answers `pawl healthcheck`.
 // A socket beside the store needs no port, so any number of daemons get along.
-// With AWS as the store it is beside the configuration.
+// Where the store is no file it is beside the configuration.
 func socketPath(cfg *config.Config) string {
 	if cfg.Store.SQLite == nil {
 		return cfg.Path + ".sock"
@@ -54,7 +54,7 @@ func (a *app) health(sched *scheduler.Scheduler) http.Handler {
 			defer cancel()
 			if _, err := a.svc.Due(ctx, time.Now(), service.DueAfter{}, 1); err != nil {
 				http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
-				a.log.Error("health: the store does not answer", "error", err)
+				a.log.Error("health: the store does not answer", "store", storeName(a.cfg), "error", err)
 				return
 			}
 		}

@@ -30,7 +30,8 @@ const everywhere = ":4566"
 func newInit(g *globals) *cobra.Command {
 	var dir string
 	var storeOnly bool
-	var region string
+	var region, dsn string
+	var wait time.Duration
 	var t initTLS
 	c := &cobra.Command{
 		Use:   "init",
@@ -49,12 +50,20 @@ Clients trust it by the line for AWS_CA_BUNDLE.
 With --aws the secrets stay in AWS Secrets Manager, in that region, and Pawl rotates
 them there: it writes a configuration and nothing else.
 
+With --postgres the secrets are kept in a PostgreSQL database, which several Pawls
+may share: it writes a configuration and a key, and says how to go on. The
+password of the database's user does not belong on the command line.
+
 With --store it makes the empty store that an existing configuration names, and
-the key file if that is missing too: for a container with an empty volume.`,
+the key file if that is missing too: for a container with an empty volume. A
+database must have been made ready by pawl store migrate; there --store binds it
+to the key and makes the administrator, unless that has been done before, which is
+no error: any number of containers may do so at once, and one prints his key.`,
 		Example: `  pawl init
   eval "$(pawl init --tls)"
   pawl init --tls --host secrets.example.com --dir /etc/pawl
   pawl init --aws eu-central-1
+  pawl init --postgres postgres://pawl@db.example.com/pawl --dir /etc/pawl
   pawl init --store --config /etc/pawl/pawl.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,7 +75,9 @@ the key file if that is missing too: for a container with an empty volume.`,
 			}
 			switch {
 			case storeOnly:
-				return g.makeStore(cmd)
+				return g.makeStore(cmd, wait)
+			case cmd.Flags().Changed("postgres"):
+				return usage(initPostgres(cmd, dir, dsn))
 			case cmd.Flags().Changed("aws"):
 				return usage(initAWS(cmd, dir, region))
 			}
@@ -77,9 +88,11 @@ the key file if that is missing too: for a container with an empty volume.`,
 	c.Flags().BoolVar(&t.on, "tls", false, "make a self-signed certificate, and serve the API by it")
 	c.Flags().StringArrayVar(&t.hosts, "host", nil, "with --tls: a further name or address by which clients call the server;\nmay be given several times")
 	c.Flags().StringVar(&region, "aws", "", "keep the secrets in AWS Secrets Manager of this region")
+	c.Flags().StringVar(&dsn, "postgres", "", "keep the secrets in this database: postgres://USER@HOST/DATABASE")
+	waitFlag(c, &wait, 0)
 	c.Flags().BoolVar(&storeOnly, "store", false, "make only the store that the configuration names")
 	c.MarkFlagsMutuallyExclusive("dir", "store")
-	c.MarkFlagsMutuallyExclusive("tls", "store", "aws")
+	c.MarkFlagsMutuallyExclusive("tls", "store", "aws", "postgres")
 	c.MarkFlagsMutuallyExclusive("host", "aws")
 	return c
 }
@@ -252,7 +265,7 @@ func create(path string, text []byte, mode fs.FileMode) error {
 
 // makeStore makes the store, and if need be the key, of an existing
 // configuration.
-func (g *globals) makeStore(cmd *cobra.Command) error {
+func (g *globals) makeStore(cmd *cobra.Command, wait time.Duration) error {
 	path, err := config.Find(g.config)
 	if err != nil {
 		return usage(err)
@@ -263,6 +276,13 @@ func (g *globals) makeStore(cmd *cobra.Command) error {
 	}
 	if err := ownOnly(cmd, cfg); err != nil {
 		return err
+	}
+	if cfg.Store.Postgres != nil {
+		log, err := g.logger(cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		return makeShared(cmd, cfg, log, wait)
 	}
 	db := cfg.Store.SQLite.Path
 	if _, err := os.Lstat(db); !errors.Is(err, fs.ErrNotExist) {
@@ -308,15 +328,20 @@ func initStore(ctx context.Context, cfg *config.Config) (*principals.Credentials
 	if err != nil {
 		return nil, err
 	}
-	people := principals.New(principals.Config{Store: store, Sealer: keys, Account: cfg.Account})
-	_, admin, err := people.Create(ctx, principals.NewPrincipal{
-		Name:     administrator,
-		Policies: []principals.Policy{{Name: administratorPolicy, Document: principals.AdministratorPolicy}},
-	})
+	admin, err := makeAdministrator(ctx, principals.New(principals.Config{Store: store, Sealer: keys, Account: cfg.Account}))
 	if err := errors.Join(err, store.Close()); err != nil {
 		return nil, err
 	}
 	return admin, nil
+}
+
+// makeAdministrator makes the first one, and returns his access key.
+func makeAdministrator(ctx context.Context, people *principals.Directory) (*principals.Credentials, error) {
+	_, admin, err := people.Create(ctx, principals.NewPrincipal{
+		Name:     administrator,
+		Policies: []principals.Policy{{Name: administratorPolicy, Document: principals.AdministratorPolicy}},
+	})
+	return admin, err
 }
 
 // emptyStore makes an empty store bound to its key, and the key if it is to be in

@@ -15,6 +15,7 @@ import (
 )
 
 func newKeyRotate(g *globals) *cobra.Command {
+	var sharedFile bool
 	c := &cobra.Command{
 		Use:   "rotate [KEY]",
 		Short: "Give a key a new generation, and move to it what the old one encrypts",
@@ -25,13 +26,21 @@ the old one, which stays until pawl key retire.
 
 Servers and other commands may go on meanwhile. It may be stopped at any moment:
 every value can be read before, after and in between, and pawl key rewrap, or a
-server (pawl serve), goes on where it was.`,
-		Example:           "  pawl key rotate alias/shop\n  pawl key rotate",
+server (pawl serve), goes on where it was.
+
+Where several Pawls share a database (store.postgres), each with a key file of its
+own, the master key is rotated by hand, so that none of them meets what it can't
+read: docs/keys.md. With --shared-file they all read one and the same file.`,
+		Example:           "  pawl key rotate alias/shop\n  pawl key rotate\n  pawl key rotate --shared-file",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeKeys(g),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withApp(g, cmd, func(ctx context.Context, a *app) error {
 				if len(args) == 0 || args[0] == masterKey || args[0] == seal.DefaultAlias {
+					if a.cfg.Store.Postgres != nil && a.keys.Source().File != "" && !sharedFile {
+						return usage(errors.New("the other Pawls on this database have key files of their own, which would lack the new key: they could not read what it encrypts. " +
+							"Put it into all of them by hand (docs/keys.md, \"Several Pawls\"); or, if all read this one file: pawl key rotate --shared-file"))
+					}
 					id, err := a.keys.RotateMaster(ctx)
 					if err != nil {
 						return err
@@ -52,6 +61,7 @@ server (pawl serve), goes on where it was.`,
 			})
 		},
 	}
+	c.Flags().BoolVar(&sharedFile, "shared-file", false, "every Pawl on the database (store.postgres) reads this very key file")
 	return c
 }
 

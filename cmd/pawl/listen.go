@@ -30,6 +30,7 @@ const drain = 5 * time.Second
 type dev struct {
 	on     bool
 	listen string
+	wait   time.Duration
 }
 
 // open opens the store that the daemon serves. Without --config a dev server
@@ -43,7 +44,7 @@ func (d dev) open(g *globals, cmd *cobra.Command) (a *app, remove func(), err er
 		if err != nil {
 			return nil, nil, err
 		}
-		a, err = g.openWith(cmd, options{anyKey: d.on})
+		a, err = g.openWith(cmd, options{anyKey: d.on, wait: d.wait})
 		return a, func() {}, err
 	}
 	log, err := g.logger(cmd.ErrOrStderr())
@@ -184,12 +185,12 @@ type api struct {
 
 // serveAPI serves the API on l, and tells out how to reach it.
 func (a *app) serveAPI(l *listening, health http.Handler, out io.Writer) *api {
-	c := server.Config{Service: a.svc, Log: a.log, Health: health}
+	c := server.Config{Service: a.svc, Log: a.log, Now: wallClock().Now, Health: health}
 	if l.dev {
 		c.Auth, c.STSAuth = access.Dev{}, access.Dev{Service: "sts"}
 	} else {
-		c.Auth = access.NewVerifier(access.VerifierConfig{Keys: a.people})
-		c.STS, c.STSAuth = a.people, access.NewVerifier(access.VerifierConfig{Keys: a.people, Service: "sts"})
+		c.Auth = access.NewVerifier(access.VerifierConfig{Keys: a.people, Now: wallClock().Now})
+		c.STS, c.STSAuth = a.people, access.NewVerifier(access.VerifierConfig{Keys: a.people, Now: wallClock().Now, Service: "sts"})
 		c.RateLimits = a.cfg.Server.RateLimits
 	}
 	if l.tls != nil {

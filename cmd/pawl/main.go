@@ -149,7 +149,8 @@ With several secrets the worst counts: 1, then 3, then 4.`,
 	f.StringVar(&g.endpoint, "endpoint", "", "act at this running server, such as http://127.0.0.1:4566, instead of on the store;\nwith the AWS environment's credentials and region")
 	root.AddCommand(
 		newInit(&g), newSecret(&g), newAccess(&g), newKey(&g), newRotate(&g), newServe(&g), newPlan(&g), newStatus(&g),
-		newPause(&g), newResume(&g), newDemo(&g), newHealthcheck(&g), newLambda(&g), newVersion(),
+		newPause(&g), newResume(&g), newStore(&g), newBackup(&g), newRestore(&g),
+		newDemo(&g), newHealthcheck(&g), newLambda(&g), newVersion(),
 	)
 	explainCompletion(root)
 	return root

@@ -127,6 +127,7 @@ func runScripts(t *testing.T, p testscript.Params, db *workload.Database) {
 			"create-ago": scriptCreateAgo,
 			"age-keys":   scriptAgeKeys,
 			"interrupt":  scriptInterrupt,
+			"hold":       scriptHold,
 			"newuser":    scriptNewUser,
 			"superuser":  scriptSuperuser,
 			"sql":        scriptSQL,
@@ -366,6 +367,17 @@ func scriptInterrupt(ts *testscript.TestScript, neg bool, args []string) {
 	id, err := claim.PutPending(ctx, "", c.With("password", canary).Value())
 	ts.Check(err)
 	ts.Setenv("PENDING", id)
+}
+
+// hold NAME claims a secret until the script's end.
+func scriptHold(ts *testscript.TestScript, neg bool, args []string) {
+	a := openApp(ts)
+	claim, err := a.svc.Claim(context.Background(), args[0])
+	ts.Check(err)
+	ts.Defer(func() {
+		claim.Release()
+		a.Close()
+	})
 }
 
 // granting is held while a user is made: PostgreSQL refuses two grants on one

@@ -38,6 +38,10 @@ requests with an access key and may do what he asks (pawl access). It does not
 start without an administrator, nor, on an address that is not loopback, without
 TLS: pawl init --tls makes both.
 
+Any number of daemons may share a database (store.postgres). Each serves every
+request, each rotates what is due, and exactly one each secret. They need the
+same configuration. One that starts before its database waits for it (--wait).
+
 --dev serves the API in plain HTTP to this machine alone: for development and
 tests. It takes any credentials: everybody may do everything, in account
 123456789012, or in that of an access key that is 12 digits, and in the region of
@@ -67,6 +71,7 @@ nothing needs to be set up: the store is temporary and removed at the end; with
 		},
 	}
 	c.Flags().BoolVar(&d.on, "dev", false, "serve the API to this machine, with any credentials")
+	waitFlag(c, &d.wait, time.Minute)
 	c.Flags().StringVar(&d.listen, "listen", "", "HOST:PORT of the API; port 0 is any free one (default server.listen of\nthe configuration, with --dev else "+config.DefaultListen+")")
 	return c
 }
@@ -111,8 +116,14 @@ func (a *app) serve(ctx context.Context, l *listening, out io.Writer) error {
 		served = a.serveAPI(l, health, out)
 	}
 	if a.own != nil {
+		a.checkRegions()
+		defer a.replicating(ctx)()
 		defer a.rewrapping(ctx)()
-		a.log.Info("pawl serves", "config", a.cfg.Path, "store", a.cfg.Store.SQLite.Path, "declared", len(a.cfg.Secrets))
+		said := []any{"config", a.cfg.Path, "store", storeName(a.cfg), "declared", len(a.cfg.Secrets)}
+		if a.cfg.Store.Postgres != nil {
+			said = append(said, "instance", instance())
+		}
+		a.log.Info("pawl serves", said...)
 	} else {
 		a.log.Info("pawl serves", "config", a.cfg.Path, "store", "AWS Secrets Manager", "region", a.aws.Region(),
 			"declared", len(a.cfg.Secrets), "discover", a.cfg.Store.AWS.Discover)
@@ -127,6 +138,7 @@ func (a *app) serve(ctx context.Context, l *listening, out io.Writer) error {
 			a.reload(ctx, sched)
 			if a.own != nil {
 				a.reloadKeys(ctx)
+				a.checkRegions()
 			}
 			continue
 		case broken = <-served.ended:

@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"sync/atomic"
 
-	"github.com/jonboulle/clockwork"
-
 	"github.com/pawlhq/pawl/config"
 	"github.com/pawlhq/pawl/engines"
 	"github.com/pawlhq/pawl/rotator"
@@ -32,6 +30,6 @@ func (f *stepsFactory) make(rules secrets.RotationRules) rotator.Steps {
 		Engines:    f.engines,
 		Superusers: strategies.Superusers{Pairings: *f.pairings.Load(), Every: f.everySuperuser, Credentials: f.credentials},
 		Random:     rand.Reader,
-		Clock:      clockwork.NewRealClock(),
+		Clock:      wallClock(),
 	}, rules)
 }

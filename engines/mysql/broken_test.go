@@ -55,7 +55,7 @@ func TestBrokenConnection(t *testing.T) {
 				server.Write(packet)
 			}, time.Minute, true},
 			{"the statement is lost", func(client, server net.Conn, packet []byte) { client.Close() }, time.Minute, false},
-			{"the answer never comes", func(client, server net.Conn, packet []byte) {}, leastTime + 300*time.Millisecond, false},
+			{"the answer never comes", func(client, server net.Conn, packet []byte) {}, engines.SendMargin + 300*time.Millisecond, false},
 		} {
 			for _, self := range []bool{false, true} {
 				user := fresh("cut")
@@ -95,7 +95,7 @@ func TestTooLate(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), leastTime*9/10)
+		ctx, cancel := context.WithTimeout(t.Context(), engines.SendMargin*9/10)
 		defer cancel()
 		want(t, s.SetPassword(ctx, change(user, "second-2")), secrets.Transient, "too little time")
 		cancel()

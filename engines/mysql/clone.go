@@ -109,7 +109,7 @@ func (s *session) SyncClone(ctx context.Context, c engines.Clone) ([]string, err
 	}
 	for _, host := range sorted(clones) {
 		if _, wanted := originals[host]; !wanted {
-			if err := s.step(ctx, "DROP USER "+account(c.Clone, host)); err != nil {
+			if err := s.step(ctx, c, "DROP USER "+account(c.Clone, host)); err != nil {
 				return nil, err
 			}
 		}
@@ -144,15 +144,15 @@ func (s *session) syncRow(ctx context.Context, original, clone row, exists bool,
 			return err
 		}
 	} else if statement := s.alterations(original, clone, c); statement != "" {
-		if err := s.step(ctx, "ALTER USER "+at+statement); err != nil {
+		if err := s.step(ctx, c, "ALTER USER "+at+statement); err != nil {
 			return err
 		}
 	}
-	rights, err := s.syncGrants(ctx, original, c.Clone)
+	rights, err := s.syncGrants(ctx, original, c)
 	if err != nil {
 		return err
 	}
-	return s.syncDefaultRoles(ctx, original, rights, c.Clone)
+	return s.syncDefaultRoles(ctx, original, rights, c)
 }
 
 // alterations are the clauses that an existing row of the clone needs.
@@ -170,7 +170,7 @@ func (s *session) alterations(original, clone row, c engines.Clone) string {
 // create makes a row of the clone, locked.
 func (s *session) create(ctx context.Context, original row, c engines.Clone) error {
 	doing := "create the clone " + account(c.Clone, original.host)
-	err := s.locked(ctx, doing, func(plain bool) string {
+	err := s.locked(ctx, c, doing, func(plain bool) string {
 		return "CREATE USER " + account(c.Clone, original.host) + s.lockedIdentity(original.plugin, c.Original, plain) +
 			original.options.clauses(s.maria, false) + " ACCOUNT LOCK" + s.attribute(c.Original)
 	})
@@ -209,25 +209,26 @@ func randomSalt() []byte {
 
 // locked runs a statement that sets a mark; where the server takes no hashes,
 // again with the plain mark, which is no secret.
-func (s *session) locked(ctx context.Context, doing string, statement func(plain bool) string) error {
-	if err := sendable(ctx); err != nil {
-		return secrets.At(err, "", "", s.at.Addr())
-	}
-	err := s.exec(ctx, statement(false))
-	if err == nil {
-		return nil
-	}
-	cause := s.cause(ctx, err)
-	if s.noHashes(cause) {
-		if err = s.exec(ctx, statement(true)); err == nil {
+func (s *session) locked(ctx context.Context, c engines.Clone, doing string, statement func(plain bool) string) error {
+	plain := false
+	for {
+		if err := engines.Sendable(ctx, c.Confirm, s.at.Addr()); err != nil {
+			return err
+		}
+		err := s.exec(ctx, statement(plain))
+		if err == nil {
 			return nil
 		}
-		cause = s.cause(ctx, err)
+		cause := s.cause(ctx, err)
+		if s.noHashes(cause) && !plain {
+			plain = true
+			continue
+		}
+		if cause != nil {
+			err = withoutText(cause)
+		}
+		return s.failed(statementError(err, doing))
 	}
-	if cause != nil {
-		err = withoutText(cause)
-	}
-	return s.failed(statementError(err, doing))
 }
 
 // withoutText keeps a server error's number only: its text may quote a
@@ -245,15 +246,15 @@ const grantRounds = 6
 
 // syncGrants brings the clone's rights at one host to the original's, reads
 // both again to prove it, and returns them.
-func (s *session) syncGrants(ctx context.Context, original row, clone string) (*grants, error) {
-	to := account(clone, original.host)
+func (s *session) syncGrants(ctx context.Context, original row, c engines.Clone) (*grants, error) {
+	to := account(c.Clone, original.host)
 	var todo []string
 	for range grantRounds {
 		want, err := s.grants(ctx, original.user, original.host, "SHOW GRANTS FOR "+account(original.user, original.host))
 		if err != nil {
 			return nil, err
 		}
-		have, err := s.grants(ctx, clone, original.host, "SHOW GRANTS FOR "+to)
+		have, err := s.grants(ctx, c.Clone, original.host, "SHOW GRANTS FOR "+to)
 		if err != nil {
 			return nil, err
 		}
@@ -261,7 +262,7 @@ func (s *session) syncGrants(ctx context.Context, original row, clone string) (*
 			return want, nil
 		}
 		for _, statement := range todo {
-			if err := s.step(ctx, statement); err != nil {
+			if err := s.step(ctx, c, statement); err != nil {
 				return nil, err
 			}
 		}
@@ -294,8 +295,8 @@ func (s *session) grants(ctx context.Context, user, host, statement string) (*gr
 
 // syncDefaultRoles comes after the roles themselves. Which ones the clone has
 // is read now: revoking a role may have changed it.
-func (s *session) syncDefaultRoles(ctx context.Context, original row, rights *grants, clone string) error {
-	to := account(clone, original.host)
+func (s *session) syncDefaultRoles(ctx context.Context, original row, rights *grants, c engines.Clone) error {
+	to := account(c.Clone, original.host)
 	want, err := s.defaultRoles(ctx, original.user, original.host, original)
 	if err != nil {
 		return err
@@ -304,7 +305,7 @@ func (s *session) syncDefaultRoles(ctx context.Context, original row, rights *gr
 	want = slices.DeleteFunc(want, func(role string) bool { _, granted := rights.roles[role]; return !granted })
 	var now row
 	if s.maria {
-		rows, err := s.rows(ctx, "", clone)
+		rows, err := s.rows(ctx, "", c.Clone)
 		if err != nil {
 			return err
 		}
@@ -314,7 +315,7 @@ func (s *session) syncDefaultRoles(ctx context.Context, original row, rights *gr
 			}
 		}
 	}
-	have, err := s.defaultRoles(ctx, clone, original.host, now)
+	have, err := s.defaultRoles(ctx, c.Clone, original.host, now)
 	if err != nil || slices.Equal(want, have) {
 		return err
 	}
@@ -323,9 +324,9 @@ func (s *session) syncDefaultRoles(ctx context.Context, original row, rights *gr
 		list = "NONE"
 	}
 	if s.maria {
-		return s.step(ctx, "SET DEFAULT ROLE "+list+" FOR "+to)
+		return s.step(ctx, c, "SET DEFAULT ROLE "+list+" FOR "+to)
 	}
-	return s.step(ctx, "ALTER USER "+to+" DEFAULT ROLE "+list)
+	return s.step(ctx, c, "ALTER USER "+to+" DEFAULT ROLE "+list)
 }
 
 // defaultRoles are quoted as in a statement; MariaDB keeps the one it allows in
@@ -360,9 +361,9 @@ func (s *session) uncopied(ctx context.Context, c engines.Clone) ([]string, erro
 }
 
 // step runs one statement of a synchronization.
-func (s *session) step(ctx context.Context, statement string) error {
-	if err := sendable(ctx); err != nil {
-		return secrets.At(err, "", "", s.at.Addr())
+func (s *session) step(ctx context.Context, c engines.Clone, statement string) error {
+	if err := engines.Sendable(ctx, c.Confirm, s.at.Addr()); err != nil {
+		return err
 	}
 	err := s.exec(ctx, statement)
 	if err == nil {
@@ -385,7 +386,7 @@ func (s *session) LockClone(ctx context.Context, c engines.Clone) error {
 	if err != nil || len(rows) == 0 {
 		return err
 	}
-	return s.locked(ctx, "lock the clone "+quote(c.Clone), func(plain bool) string {
+	return s.locked(ctx, c, "lock the clone "+quote(c.Clone), func(plain bool) string {
 		parts := make([]string, len(rows))
 		for i, r := range rows {
 			parts[i] = account(r.user, r.host)

@@ -52,8 +52,8 @@ func (s *session) SetPassword(ctx context.Context, c engines.PasswordChange) err
 func (s *session) send(ctx context.Context, c engines.PasswordChange, rows int, statement func(plain bool) string) error {
 	plain := false
 	for {
-		if err := sendable(ctx); err != nil {
-			return secrets.At(err, "", "", s.at.Addr())
+		if err := engines.Sendable(ctx, c.Confirm, s.at.Addr()); err != nil {
+			return err
 		}
 		err := s.exec(ctx, statement(plain))
 		if err == nil {

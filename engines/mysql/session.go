@@ -9,7 +9,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/pawlhq/pawl/engines"
 	"github.com/pawlhq/pawl/secrets"
@@ -224,18 +223,3 @@ func texts(values []sqldriver.Value) []string {
 	}
 	return row
 }
-
-// sendable refuses to send a change that could arrive after its time: a caller
-// whose claim on a secret is about to end must not change passwords any more.
-func sendable(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return secrets.Errorf(secrets.Transient, "the time ran out before the change was sent: %w", err)
-	}
-	if end, ok := ctx.Deadline(); ok && time.Until(end) < leastTime {
-		return secrets.Errorf(secrets.Transient, "too little time is left to send the change")
-	}
-	return nil
-}
-
-// leastTime is what must be left of a step's time to send a change.
-const leastTime = time.Second

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/pawlhq/pawl/engines"
 	"github.com/pawlhq/pawl/secrets"
@@ -126,7 +127,17 @@ func (f *failure) Error() string { return f.text }
 // apply sends changes as one message, and so as one transaction: all of them
 // take effect or none. An error of the server is a *failure.
 func (s *session) apply(ctx context.Context, c engines.Clone, changes []change) error {
+	if err := engines.Sendable(ctx, c.Confirm, s.addr); err != nil {
+		return err
+	}
 	var sql []string
+	if s.guard > 0 {
+		// The server bounds each statement by itself, and all of them must have come
+		// to their end as soon as one would have.
+		each := s.guard / time.Duration(len(changes))
+		sql = append(sql, fmt.Sprintf("SET LOCAL statement_timeout = %d", max(each.Milliseconds(), 1)))
+	}
+	before := len(sql)
 	for _, ch := range changes {
 		sql = append(sql, ch.sql)
 	}
@@ -135,7 +146,7 @@ func (s *session) apply(ctx context.Context, c engines.Clone, changes []change) 
 		return nil
 	}
 	v := judge(err, secrets.Unknown)
-	f := &failure{verdict: v, index: min(len(results), len(changes)-1)}
+	f := &failure{verdict: v, index: min(max(len(results)-before, 0), len(changes)-1)}
 	f.change = changes[f.index]
 	f.text = fmt.Sprintf("clone %q of %q: %s", c.Clone, c.Original, v.text(err))
 	return f

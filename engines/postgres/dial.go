@@ -116,7 +116,7 @@ func dial(ctx context.Context, at engines.Endpoint, as engines.Login) (*session,
 		_ = (&session{conn: conn}).Close()
 		return nil, engines.NoTLS()
 	}
-	return &session{conn: conn, addr: at.Addr(), user: as.Username}, nil
+	return &session{conn: conn, addr: at.Addr(), user: as.Username, guard: at.Guard}, nil
 }
 
 func refusedIdleTimeout(err error) bool {

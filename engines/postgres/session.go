@@ -14,13 +14,8 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 )
 
-const (
-	// closeTimeout bounds how long Close may take to say goodbye.
-	closeTimeout = 2 * time.Second
-	// sendMargin is the least time that must be left to send a change: with
-	// less, its answer could not be awaited and the outcome would be unknown.
-	sendMargin = time.Second
-)
+// closeTimeout bounds how long Close may take to say goodbye.
+const closeTimeout = 2 * time.Second
 
 // hygiene goes before every catalogue query, in the same message and so in the
 // same implicit transaction: no function or operator that a schema's owner left
@@ -30,9 +25,10 @@ const hygiene = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL datestyl
 
 // session is one logged-in connection.
 type session struct {
-	conn *pgconn.PgConn
-	addr string // host:port
-	user string // who logged in
+	conn  *pgconn.PgConn
+	addr  string        // host:port
+	user  string        // who logged in
+	guard time.Duration // how long the server lets a statement run; 0 = as it does anyway
 }
 
 var (
@@ -276,8 +272,8 @@ func (s *session) alter(ctx context.Context, c engines.PasswordChange, literal s
 	case c.Clone:
 		sql += " LOGIN"
 	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < sendMargin {
-		return s.at(secrets.Errorf(secrets.Transient, "too little time is left to change the password of %q; nothing was sent", c.Username))
+	if err := engines.Sendable(ctx, c.Confirm, s.addr); err != nil {
+		return err
 	}
 	_, err := s.exec(ctx, sql+" PASSWORD "+literal)
 	if err == nil {

@@ -260,7 +260,7 @@ func TestTimeRunsOut(t *testing.T) {
 		blocker := f.raw(f.server.Admin, f.server.AdminPassword, "postgres")
 		f.exec(blocker, "BEGIN")
 		f.exec(blocker, "ALTER ROLE "+user+" CONNECTION LIMIT 7")
-		ctx, cancel = context.WithTimeout(context.Background(), sendMargin+200*time.Millisecond)
+		ctx, cancel = context.WithTimeout(context.Background(), engines.SendMargin+200*time.Millisecond)
 		defer cancel()
 		f.wantError(f.super().SetPassword(ctx, c), secrets.Unknown)
 		f.exec(blocker, "ROLLBACK")

@@ -16,8 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/pawlhq/pawl/integration/conformance"
-	"github.com/pawlhq/pawl/integration/servers/servertest"
 	"github.com/pawlhq/pawl/service"
+	"github.com/pawlhq/pawl/store/teststore"
 )
 
 // What the table is tried against. Without -endpoint it is Pawl, in this
@@ -39,7 +39,7 @@ var (
 	update        = flag.Bool("update", false, "write docs/compatibility.md")
 )
 
-func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(teststore.Main(m)) }
 
 const document = "../../docs/compatibility.md"
 

@@ -33,7 +33,7 @@ import (
 	"github.com/pawlhq/pawl/server"
 	"github.com/pawlhq/pawl/service"
 	"github.com/pawlhq/pawl/store/seal"
-	"github.com/pawlhq/pawl/store/sqlite"
+	"github.com/pawlhq/pawl/store/teststore"
 	"github.com/pawlhq/pawl/strategies"
 )
 
@@ -41,7 +41,7 @@ import (
 // disk, the daemon, and the API on a listener.
 type house struct {
 	dir   string
-	store *sqlite.Store
+	store teststore.Store
 	keys  *seal.Keyring
 	svc   *service.Service
 }
@@ -49,13 +49,9 @@ type house struct {
 // build makes a house; anyKey has the keys that secrets name come into being.
 func build(t *testing.T, anyKey bool) *house {
 	h := &house{dir: t.TempDir()}
-	key := filepath.Join(h.dir, "pawl.key")
-	must(t, seal.GenerateKeyFile(key, rand.Reader))
-	master, err := seal.Source{File: key}.Load(t.Context(), nil)
+	master, err := seal.Source{File: teststore.KeyFile(t)}.Load(t.Context(), nil)
 	must(t, err)
-	h.store, err = sqlite.Open(t.Context(), filepath.Join(h.dir, "pawl.db"), sqlite.Options{Create: true})
-	must(t, err)
-	t.Cleanup(func() { h.store.Close() })
+	h.store = teststore.New(t).Open(t)
 	h.keys = seal.New(seal.Config{Master: master, Store: h.store, CreateMissing: anyKey})
 	must(t, h.keys.Verify(t.Context(), h.store))
 

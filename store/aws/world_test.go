@@ -29,7 +29,7 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/server"
 	"github.com/pawlhq/pawl/service"
-	"github.com/pawlhq/pawl/store/sqlite/sqlitetest"
+	"github.com/pawlhq/pawl/store/teststore"
 )
 
 // canary stands in the values of these tests; no error and no log may have it.
@@ -62,7 +62,7 @@ type world struct {
 func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
 	environment(t)
-	file, keys := sqlitetest.Open(t)
+	file, keys := teststore.Open(t)
 	w := &world{t: t, clock: clockwork.NewFakeClockAt(time.Date(2026, 3, 4, 10, 20, 30, 0, time.UTC)), log: &logs{}} // a Wednesday
 	w.own = service.New(service.Config{Store: file, Sealer: keys, Now: w.clock.Now})
 	w.allow(`{"Effect":"Allow","Action":"*","Resource":"*"}`)

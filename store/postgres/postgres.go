@@ -9,12 +9,21 @@
 // What was read last stays in memory, values as encrypted as in the database, for
 // less than a second: so long what another process wrote may go unseen, if its
 // notice does not come sooner. What this process wrote is seen at once.
+//
+// It connects to the server itself, not to a pooler that gives out connections by
+// the transaction: it prepares statements, listens for notices, and its sessions
+// have settings of their own.
 package postgres
 
 import (
 	"context"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
@@ -22,8 +31,12 @@ import (
 
 // Config says which database, and who uses it.
 type Config struct {
-	// DSN is a URL (postgres://…) or key=value pairs; several hosts may be named.
-	// Nothing is taken from the environment: no PG* variables, no password file.
+	// DSN is a URL (postgres://…) or key=value pairs; several hosts may be named,
+	// of which the one that takes changes is used. It names host, user and database.
+	// Nothing is taken from the environment: no PG* variables, no password file, no
+	// certificates of the home directory. Where it has no sslmode, that is
+	// verify-full, or disable if every host is a loopback address or a socket; prefer
+	// and allow are refused.
 	DSN      string
 	Password secrets.Password // "" = the one in DSN, if any
 	// MaxConnections bounds the connections of this process; 0 = 16.
@@ -34,28 +47,36 @@ type Config struct {
 // MaxStale is how long what another process wrote may go unseen.
 const MaxStale = time.Second
 
-// Migrate makes the schema, or brings it to the newest version, as the user of
-// the DSN, who comes to own it, and gives grantee ("" = nobody) the rights that a
-// running Pawl needs and no more. Any number may do so at once. Errors: Invalid
-// for a schema of a newer Pawl and for a database that is none of Pawl's, Denied,
-// Transient.
-func Migrate(ctx context.Context, c Config, grantee string) (from, to int, err error) {
-	panic("not there yet")
-}
-
-// Open opens the store in a database that was migrated. Errors: Invalid for what a
-// person has to mend (no schema, an older or a newer one), and leave everything as
-// it was; Denied for credentials and rights; Transient for a server that can't be
-// reached or only reads.
-func Open(ctx context.Context, c Config) (*Store, error) { panic("not there yet") }
-
 // Store is a service.Store, a principals.Store and a seal.Store.
-type Store struct{}
+type Store struct {
+	name string // which database, for people
+	pool *pgxpool.Pool
+	log  *slog.Logger
+	// broke is when a connection last broke, in nanoseconds since 1970: those that
+	// have not been used since are asked for a sign of life before they are.
+	broke    atomic.Int64
+	lookTime time.Duration // lookTime, or a test's own
 
-// Lock implements service.Store.
-func (s *Store) Lock(ctx context.Context, arn secrets.ARN) (service.Lease, error) {
-	panic("not there yet")
+	memory // what is remembered of the database: cache.go
+	claims // of this process: lease.go
+
+	closing sync.Once
 }
+
+var _ service.Store = (*Store)(nil)
 
 // Close gives up the claims that are left, and closes the store.
-func (s *Store) Close() error { panic("not there yet") }
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		s.endClaims()
+		s.endMemory()
+		s.pool.Close()
+	})
+	return nil
+}
+
+// direct makes a connection that is not one of the pool's, for whoever listens on
+// it. It is the caller's to close.
+func (s *Store) direct(ctx context.Context) (*pgx.Conn, error) {
+	return pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+}

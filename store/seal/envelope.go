@@ -76,12 +76,18 @@ func idOf(raw []byte) keyID {
 type key struct {
 	id   keyID
 	aead cipher.AEAD
+	// files is derived from the key, and wraps the keys of backups' files.
+	files cipher.AEAD
 }
 
 // newKey makes the key of 32 bytes.
 func newKey(raw []byte) (key, error) {
 	aead, err := gcm(raw)
-	return key{idOf(raw), aead}, err
+	if err != nil {
+		return key{}, err
+	}
+	files, err := fileKeys(raw)
+	return key{idOf(raw), aead, files}, err
 }
 
 // sealValue is format 1: a value under a new data key, wrapped by k.

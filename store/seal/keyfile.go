@@ -105,7 +105,7 @@ func readKeyFile(path string) ([]byte, error) {
 	}
 	if !info.Mode().IsRegular() {
 		return nil, secrets.Errorf(secrets.Invalid, "the key file %s is not a file", path).
-			WithHint("name the file itself (store.sqlite.key_file)")
+			WithHint("name the file itself (key_file)")
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return nil, secrets.Errorf(secrets.Invalid, "the key file %s can be used by others than its owner (mode %04o)", path, mode).

@@ -225,24 +225,33 @@ func (k *Keyring) withGeneration(ctx context.Context, change func([]NamedKey, fu
 
 var errNoMaster = errors.New("the master key is not here")
 
-// openGeneration unwraps a generation's material.
+// openGeneration unwraps a generation's material, and makes a key of it.
 func (r *ring) openGeneration(n NamedKey, g Generation) (key, error) {
-	id, ok := wrapperOf(g.Wrapped)
-	if !ok {
-		return key{}, errors.New("damaged")
-	}
-	master, ok := r.keys[id]
-	if !ok {
-		return key{}, errNoMaster
-	}
-	raw, err := master.openWhole(keyARN, n.ID+"/"+g.ID, g.Wrapped)
+	raw, err := r.material(n, g)
 	if err != nil {
 		return key{}, err
 	}
-	if len(raw) != keyLen || idOf(raw).String() != g.ID {
-		return key{}, errors.New("damaged")
-	}
 	return newKey(raw)
+}
+
+// material unwraps a generation's material.
+func (r *ring) material(n NamedKey, g Generation) ([]byte, error) {
+	id, ok := wrapperOf(g.Wrapped)
+	if !ok {
+		return nil, errors.New("damaged")
+	}
+	master, ok := r.keys[id]
+	if !ok {
+		return nil, errNoMaster
+	}
+	raw, err := master.openWhole(keyARN, n.ID+"/"+g.ID, g.Wrapped)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) != keyLen || idOf(raw).String() != g.ID {
+		return nil, errors.New("damaged")
+	}
+	return raw, nil
 }
 
 // ListKeys returns the default key, whose Alias is alias/aws/secretsmanager and

@@ -233,6 +233,10 @@ func (k *Keyring) moveCanary(ctx context.Context) error {
 // cursorName is where a store remembers how far the values were moved.
 const cursorName = "seal.rewrap"
 
+// Passing reports whether what a store keeps under a name has no meaning in
+// another store with the same secrets: where in this one a re-wrap has got to.
+func Passing(name string) bool { return name == cursorName }
+
 // cursor is how far.
 type cursor struct {
 	Goal  string `json:"goal,omitempty"` // what was to be moved to what

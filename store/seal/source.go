@@ -26,6 +26,10 @@ type Source struct {
 	Env        string   // an environment variable's name
 	Credential string   // a systemd credential's name (LoadCredential=)
 	Command    []string // a program and its arguments; the key is what it writes to its standard output
+
+	// Section is where the configuration names it, which hints tell; "" =
+	// store.sqlite.
+	Section string
 }
 
 // commandTime is how long a Command may take: it may ask a machine far away.
@@ -70,7 +74,7 @@ func (s Source) read(ctx context.Context, getenv func(string) string) ([]byte, e
 	switch {
 	case n != 1:
 		return nil, secrets.Errorf(secrets.Invalid, "the master key comes from one place; %d are given", n).
-			WithHint("name one of store.sqlite.key_file, key_env, key_credential and key_command")
+			WithHint("name one of %s, key_env, key_credential and key_command", s.key("key_file"))
 	case s.File != "":
 		return readKeyFile(s.File)
 	case s.Env != "":
@@ -133,7 +137,7 @@ func (s Source) output(ctx context.Context, limit time.Duration) ([]byte, error)
 		err = fmt.Errorf("%w: %s", err, text)
 	}
 	return nil, secrets.Errorf(secrets.Invalid, "%s can't be had: %w", s, err).
-		WithHint("run it by hand as the user that Pawl runs as (store.sqlite.key_command)")
+		WithHint("run it by hand as the user that Pawl runs as (%s)", s.setting())
 }
 
 // head keeps the first bytes of what is written to it.
@@ -182,13 +186,21 @@ func (s Source) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
 func (s Source) setting() string {
 	switch {
 	case s.Env != "":
-		return "store.sqlite.key_env"
+		return s.key("key_env")
 	case s.Credential != "":
-		return "store.sqlite.key_credential"
+		return s.key("key_credential")
 	case len(s.Command) > 0:
-		return "store.sqlite.key_command"
+		return s.key("key_command")
 	}
-	return "store.sqlite.key_file"
+	return s.key("key_file")
+}
+
+// key is a key of the configuration's section.
+func (s Source) key(name string) string {
+	if s.Section == "" {
+		return "store.sqlite." + name
+	}
+	return s.Section + "." + name
 }
 
 // remedy is the hint for a key that can't be read.

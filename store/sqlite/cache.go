@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"maps"
-	"slices"
 	"sync"
 
 	"github.com/pawlhq/pawl/secrets"
@@ -41,11 +40,7 @@ type entry struct {
 	size   int
 }
 
-const (
-	cacheLimit  = 32 << 20
-	entryCost   = 1000 // of a secret without anything that varies
-	versionCost = 150
-)
+const cacheLimit = 32 << 20
 
 // unknownClock is no reading: nothing is true of it.
 const unknownClock = -1
@@ -139,9 +134,9 @@ func (c *cache) put(p place, e *entry) {
 // keep takes in what was read from the database after the reading now: a secret
 // and some of its values. It owns them from then on.
 func (c *cache) keep(sec *service.Secret, values service.Sealed, now int64) {
-	e := &entry{secret: sec, values: values, size: sizeOf(sec)}
+	e := &entry{secret: sec, values: values, size: sec.Weight()}
 	for _, v := range values {
-		e.size += versionCost + len(v)
+		e.size += service.VersionWeight + len(v)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,7 +156,7 @@ func (c *cache) keepValue(a secrets.ARN, versionID string, sealed []byte, now in
 		values := service.Sealed{versionID: sealed}
 		maps.Copy(values, e.values)
 		c.remove(placeOf(a))
-		c.put(placeOf(a), &entry{e.secret, values, e.size + versionCost + len(sealed)})
+		c.put(placeOf(a), &entry{e.secret, values, e.size + service.VersionWeight + len(sealed)})
 	}
 }
 
@@ -196,52 +191,4 @@ func (c *cache) end(err error, from, to int64, touched []place) {
 		}
 		c.at = to
 	}
-}
-
-// sizeOf is about what a record takes.
-func sizeOf(s *service.Secret) int {
-	n := entryCost + len(s.ARN.Name) + len(s.Description) + len(s.Policy)
-	for _, t := range s.Tags {
-		n += 32 + len(t.Key) + len(t.Value)
-	}
-	for _, v := range s.Versions {
-		n += versionCost + len(v.ID)
-		for _, l := range v.Labels {
-			n += 16 + len(l)
-		}
-	}
-	if r := s.Rotation; r != nil {
-		n += 600 + len(r.Attempt.LastError) + len(r.Rules.CheckQuery)
-	}
-	if s.External != nil {
-		for _, m := range s.External.Metadata {
-			n += 32 + len(m.Key) + len(m.Value)
-		}
-	}
-	for _, r := range s.Replicas {
-		n += 100 + len(r.Message)
-	}
-	return n
-}
-
-// copyOf returns a copy that shares nothing with s that can be altered.
-func copyOf(s *service.Secret) *service.Secret {
-	out := *s
-	out.Tags = slices.Clone(s.Tags)
-	if s.Rotation != nil {
-		r := *s.Rotation
-		r.Rules.Hosts = slices.Clone(r.Rules.Hosts)
-		out.Rotation = &r
-	}
-	if s.External != nil {
-		e := *s.External
-		e.Metadata = slices.Clone(e.Metadata)
-		out.External = &e
-	}
-	out.Replicas = slices.Clone(s.Replicas)
-	out.Versions = slices.Clone(s.Versions)
-	for i := range out.Versions {
-		out.Versions[i].Labels = slices.Clone(out.Versions[i].Labels)
-	}
-	return &out
 }

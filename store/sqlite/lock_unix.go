@@ -14,8 +14,13 @@ var errLocked = errors.New("locked by another process")
 
 // lockRange takes the exclusive lock on n bytes from offset at once, or fails
 // with errLocked. The kernel gives it up when the process ends.
-func lockRange(f *os.File, offset, n int64) error {
-	err := fcntl(f, unix.F_WRLCK, offset, n)
+func lockRange(f *os.File, offset, n int64) error { return lockAs(unix.F_WRLCK, f, offset, n) }
+
+// lockShared is lockRange for a lock that many share.
+func lockShared(f *os.File, offset, n int64) error { return lockAs(unix.F_RDLCK, f, offset, n) }
+
+func lockAs(typ int16, f *os.File, offset, n int64) error {
+	err := fcntl(f, typ, offset, n)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return errLocked
 	}

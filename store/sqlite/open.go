@@ -62,6 +62,13 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 			s.abandon()
 		}
 	}()
+	// From here on nobody replaces the database, if it was ever open; of another
+	// program's file nothing is known yet, and so nothing is made beside it.
+	if _, err := os.Lstat(path + ".lock"); err == nil {
+		if s.locks, err = openLockFile(path + ".lock"); err != nil {
+			return nil, err
+		}
+	}
 	if s.w, err = openWriter(ctx, path, o); err != nil {
 		return nil, err
 	}
@@ -69,8 +76,10 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err := s.w.prepareSchema(ctx, o.Create); err != nil {
 		return nil, err
 	}
-	if s.locks, err = openLockFile(path + ".lock"); err != nil {
-		return nil, err
+	if s.locks == nil {
+		if s.locks, err = openLockFile(path + ".lock"); err != nil {
+			return nil, err
+		}
 	}
 	// Four readers are plenty for one disk, and an idle store keeps none.
 	s.readers = readers(path, 4, o.BusyTimeout)

@@ -121,7 +121,7 @@ func (s *Store) Find(ctx context.Context, id secrets.ID) (*service.Secret, error
 	if err != nil {
 		return nil, err
 	}
-	return copyOf(sec), nil
+	return sec.Clone(), nil
 }
 
 // Peek implements service.Peeker.

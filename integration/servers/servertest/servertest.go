@@ -31,11 +31,14 @@ type shared struct {
 //	func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 //
 // It returns the exit code: m.Run's, or 1 if a server could not be stopped.
-func Main(m *testing.M) int {
+func Main(m *testing.M) int { return MainOf(m.Run) }
+
+// MainOf is Main for a package whose tests are run by something around m.Run.
+func MainOf(run func() int) int {
 	started.Lock()
 	started.inMain = true
 	started.Unlock()
-	code := m.Run()
+	code := run()
 	if err := stopAll(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)

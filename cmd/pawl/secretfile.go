@@ -1,0 +1,42 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+
+	"github.com/pawlhq/pawl/secrets"
+)
+
+// mostSecret is more than any password or shared key has, in bytes.
+const mostSecret = 4096
+
+// secretText reads a secret from a file that belongs to its owner alone: the
+// file's text, without the end of its line. what names it in errors, which are
+// Invalid and show nothing of it; remedy is the hint where there is none.
+func secretText(path, what, remedy string) (secrets.Password, error) {
+	bad := func(format string, args ...any) (secrets.Password, error) {
+		return secrets.Password{}, secrets.Errorf(secrets.Invalid, what+": "+format, args...).WithHint("%s", remedy)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return bad("%w", err) // which names the file
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		return secrets.Password{}, secrets.Errorf(secrets.Invalid, "%s: others than its owner may read %s", what, path).
+			WithHint("chmod 600 %s", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, mostSecret+1))
+	defer clear(text)
+	switch text := bytes.TrimRight(text, "\r\n"); {
+	case err != nil:
+		return bad("%w", err)
+	case len(text) == 0:
+		return bad("%s is empty", path)
+	case len(text) > mostSecret:
+		return bad("%s is longer than %d bytes", path, mostSecret)
+	default:
+		return secrets.NewPassword(string(text)), nil
+	}
+}

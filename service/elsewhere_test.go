@@ -1,0 +1,732 @@
+package service_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/server/wire"
+	"github.com/pawlhq/pawl/service"
+	"github.com/pawlhq/pawl/store/seal"
+)
+
+// way is the way from one house to the Service of another, which may be cut. It is
+// a service.Server.
+type way struct {
+	mu        sync.Mutex
+	to        *service.Service
+	cut       error             // requests do not arrive, and this is why
+	lost      func(in any) bool // they arrive, and their answers do not; nil = none
+	meanwhile func()            // done before the next ApplyReplica arrives
+	calls     map[string]int    // by operation
+	applied   []service.ApplyReplicaInput
+}
+
+var errCut = secrets.Errorf(secrets.Transient, "connection refused")
+
+func sent[In, Out any](w *way, name string, ctx context.Context, in In, do func(*service.Service, context.Context, In) (*Out, error)) (*Out, error) {
+	w.mu.Lock()
+	w.calls[name]++
+	if a, ok := any(in).(service.ApplyReplicaInput); ok {
+		w.applied = append(w.applied, a)
+	}
+	to, cut, lost, meanwhile := w.to, w.cut, w.lost, w.meanwhile
+	if name == "ApplyReplica" {
+		w.meanwhile = nil
+	} else {
+		meanwhile = nil
+	}
+	w.mu.Unlock()
+	if cut != nil {
+		return nil, cut
+	}
+	if meanwhile != nil {
+		meanwhile()
+	}
+	// As it goes over the wire, so that nothing is shared and all that is said has a form.
+	b, err := wire.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > 1<<20 {
+		return nil, secrets.Errorf(secrets.Invalid, "a request of %d bytes", len(b))
+	}
+	var there In
+	said, err := wire.Unmarshal(b, &there)
+	if err == nil {
+		err = service.Check(there, said)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out, err := do(to, ctx, there)
+	if lost != nil && lost(in) {
+		return nil, errCut
+	}
+	return out, err
+}
+
+func (w *way) ApplyReplica(ctx context.Context, in service.ApplyReplicaInput) (*service.ApplyReplicaOutput, error) {
+	return sent(w, "ApplyReplica", ctx, in, (*service.Service).ApplyReplica)
+}
+func (w *way) RemoveReplica(ctx context.Context, in service.RemoveReplicaInput) (*service.RemoveReplicaOutput, error) {
+	return sent(w, "RemoveReplica", ctx, in, (*service.Service).RemoveReplica)
+}
+func (w *way) DescribeReplica(ctx context.Context, in service.DescribeReplicaInput) (*service.DescribeReplicaOutput, error) {
+	return sent(w, "DescribeReplica", ctx, in, (*service.Service).DescribeReplica)
+}
+func (w *way) ForgetReplica(ctx context.Context, in service.ForgetReplicaInput) (*service.ForgetReplicaOutput, error) {
+	return sent(w, "ForgetReplica", ctx, in, (*service.Service).ForgetReplica)
+}
+
+func lostAll(any) bool { return true }
+
+// lostLast loses the answers of what makes a replica complete.
+func lostLast(in any) bool {
+	a, ok := in.(service.ApplyReplicaInput)
+	return ok && !a.Part && slices.ContainsFunc(a.Versions, func(v service.ReplicaVersion) bool { return !v.SecretString.IsZero() })
+}
+
+func (w *way) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+// took returns how many requests were sent since the last time.
+func (w *way) took() (n int) {
+	w.set(func() {
+		for _, c := range w.calls {
+			n += c
+		}
+		w.calls, w.applied = map[string]int{}, nil
+	})
+	return n
+}
+
+// ways are the service.Regions of one house.
+type ways struct {
+	mu    sync.Mutex
+	to    map[string]*way
+	heard []string
+}
+
+func (w *ways) Server(region string) service.Server {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if to := w.to[region]; to != nil {
+		return to
+	}
+	return nil
+}
+
+func (w *ways) Heard(region string, why error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.heard = append(w.heard, fmt.Sprint(region, " ", why))
+}
+
+// pair are two houses: the secrets of us-east-1 are in one, and those of eu-west-1
+// in the other. Each knows the other.
+type pair struct {
+	us, eu     *house
+	toEU, toUS *way
+	known      *ways // to us
+}
+
+func openPair(t testing.TB) *pair {
+	t.Helper()
+	p := &pair{toEU: &way{calls: map[string]int{}}, toUS: &way{calls: map[string]int{}}}
+	p.known = &ways{to: map[string]*way{"eu-west-1": p.toEU}}
+	p.us = open(t, service.Config{Regions: p.known})
+	p.eu = open(t, service.Config{Region: "eu-west-1", Regions: &ways{to: map[string]*way{"us-east-1": p.toUS}}})
+	p.toEU.to, p.toUS.to = p.eu.Service, p.us.Service
+	return p
+}
+
+func (p *pair) follow(t fatal) {
+	for _, h := range []*house{p.us, p.eu} {
+		if err := h.Follow(h.t.Context(), h.clock.now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// status is what the primary says of its replica.
+func (p *pair) status(t fatal, name string) (status service.ReplicaStatus, message string) {
+	out, err := p.us.DescribeSecret(p.us.t.Context(), service.DescribeSecretInput{SecretID: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out.ReplicationStatus) == 0 {
+		return "", ""
+	}
+	return out.ReplicationStatus[0].Status, out.ReplicationStatus[0].StatusMessage
+}
+
+func (p *pair) wantStatus(t *testing.T, name string, status service.ReplicaStatus, part string) {
+	t.Helper()
+	if s, m := p.status(t, name); s != status || !strings.Contains(m, part) {
+		t.Errorf("%s is %s (%s), want %s (%s)", name, s, m, status, part)
+	}
+}
+
+func (p *pair) primary(t fatal, name string) *service.Secret {
+	return p.us.find(t, service.DefaultAccount, "us-east-1", name)
+}
+
+func (p *pair) replica(t fatal, name string) *service.Secret {
+	return p.eu.find(t, service.DefaultAccount, "eu-west-1", name)
+}
+
+// wantEqual checks that a replica is what its primary is.
+func (p *pair) wantEqual(t fatal, name string) {
+	primary, replica := p.primary(t, name), p.replica(t, name)
+	if primary == nil || replica == nil {
+		t.Fatalf("primary %v, replica %v", primary, replica)
+		return
+	}
+	if diff := cmp.Diff(p.us.content(t, primary), p.eu.content(t, replica)); diff != "" {
+		t.Errorf("the replica of %s differs:\n%s", name, diff)
+	}
+	if replica.PrimaryRegion != "us-east-1" || replica.Revision != primary.Revision || replica.Rotation != nil || replica.Versions.IDWith(secrets.Intent) != "" {
+		t.Errorf("%s: primary %+v\nreplica %+v", name, primary, replica)
+	}
+}
+
+func TestAReplicaOnAnotherServer(t *testing.T) {
+	p, ctx := openPair(t), t.Context()
+	must(t, make1(p.us.Service, "s", "v1", "eu-west-1"))
+	p.wantStatus(t, "s", service.InProgress, "")
+	if n := p.toEU.took(); n != 0 {
+		t.Errorf("the writer waited for %d requests", n)
+	}
+	select {
+	case <-p.us.Lagging():
+	default:
+		t.Error("nobody was told that there is something to follow")
+	}
+	p.follow(t)
+	p.wantStatus(t, "s", service.InSync, "Replication succeeded")
+	p.wantEqual(t, "s")
+	p.toEU.took()
+	for _, c := range []struct {
+		name     string
+		do       func() error
+		requests int
+		values   int // sent along
+	}{
+		{"a new value", func() error { return put(p.us.Service, "s", "v2") }, 2, 1},
+		{"a value without labels of AWS's", func() error { return put(p.us.Service, "s", "v3", "MINE") }, 2, 1},
+		{"a label", func() error {
+			return second(p.us.UpdateSecretVersionStage(ctx, service.UpdateSecretVersionStageInput{SecretID: "s", VersionStage: secrets.Current, MoveToVersionID: tok("v1"), RemoveFromVersionID: tok("v2")}))
+		}, 1, 0},
+		{"tags", func() error {
+			return p.us.TagResource(ctx, service.TagResourceInput{SecretID: "s", Tags: []service.Tag{{Key: "k", Value: "v"}, {Key: "empty"}}})
+		}, 1, 0},
+		{"no tags", func() error {
+			return p.us.UntagResource(ctx, service.UntagResourceInput{SecretID: "s", TagKeys: []string{"k", "empty"}})
+		}, 1, 0},
+		{"a policy", func() error { return putPolicy(p.us.Service, "s", sharePolicy, nil) }, 1, 0},
+		{"a description", func() error {
+			return second(p.us.UpdateSecret(ctx, service.UpdateSecretInput{SecretID: "s", ClientRequestToken: tok("d"), Description: new("what it is")}))
+		}, 1, 0},
+		{"an empty version", func() error {
+			return second(service.Change(p.us.Service, ctx, p.primary(t, "s").ARN, func(sec *service.Secret) (_ service.Sealed, err error) {
+				sec.Versions, err = sec.Versions.Put(secrets.Version{ID: tok("e"), Created: p.us.clock.now(), Empty: true}, []string{secrets.Pending})
+				return nil, err
+			}))
+		}, 1, 0},
+		{"a binary value", func() error {
+			return second(p.us.PutSecretValue(ctx, service.PutSecretValueInput{SecretID: "s", ClientRequestToken: tok("b"), GivenValue: service.Give(secrets.Binary([]byte{0, 255, '"'}))}))
+		}, 2, 1},
+		{"another key", func() error {
+			return second(p.us.ReplicateSecretToRegions(ctx, service.ReplicateSecretToRegionsInput{SecretID: "s", AddReplicaRegions: []service.ReplicaRegionType{{Region: "eu-west-1", KmsKeyID: "alias/theirs"}}}))
+		}, 2, 4},
+	} {
+		p.us.clock.add(time.Second)
+		must(t, c.do())
+		p.follow(t)
+		values := 0
+		for _, in := range p.toEU.applied {
+			for _, v := range in.Versions {
+				if !v.SecretString.IsZero() || !v.SecretBinary.IsZero() {
+					values++
+				}
+			}
+		}
+		if n := p.toEU.took(); n != c.requests || values != c.values {
+			t.Errorf("%s: %d requests with %d values, want %d with %d", c.name, n, values, c.requests, c.values)
+		}
+		p.wantStatus(t, "s", service.InSync, "")
+		p.wantEqual(t, "s")
+	}
+	if v, _ := p.replica(t, "s").Versions.Find(tok("b")); v.KeyID != "alias/theirs" {
+		t.Errorf("the replica is under %q", v.KeyID)
+	}
+	// There it is a replica like any other, for as long as its server lives.
+	wantErr(t, put(p.eu.Service, "s", "v9"), "InvalidParameterException", replicaText)
+	p.eu.clock.add(24 * time.Hour)
+	p.follow(t)
+	p.wantEqual(t, "s")
+	must(t, remove(p.us.Service, "s", "eu-west-1"))
+	p.follow(t)
+	if p.replica(t, "s") != nil || len(p.primary(t, "s").Replicas) > 0 {
+		t.Error("the replica is still there")
+	}
+	must(t, second(p.us.DeleteSecret(ctx, service.DeleteSecretInput{SecretID: "s"})))
+}
+
+// What is too large for one request comes in several, and until the last of them
+// the replica stays what it was.
+func TestManyLargeValues(t *testing.T) {
+	p := openPair(t)
+	must(t, make1(p.us.Service, "s", "v1", "eu-west-1"))
+	p.follow(t)
+	p.toEU.took()
+	const n = 12
+	for i := range n {
+		large := strings.Repeat("\x01", secrets.MaxValueBytes) // each byte is six on the wire
+		if i%2 == 0 {
+			large = strings.Repeat("x", secrets.MaxValueBytes)
+		}
+		must(t, second(p.us.PutSecretValue(t.Context(), service.PutSecretValueInput{
+			SecretID: "s", ClientRequestToken: tok(fmt.Sprint("large", i)), GivenValue: service.Give(secrets.Text(large)), VersionStages: []string{fmt.Sprint("L", i)},
+		})))
+	}
+	p.follow(t)
+	p.wantStatus(t, "s", service.InSync, "")
+	p.wantEqual(t, "s")
+	parts := 0
+	for _, in := range p.toEU.applied {
+		if in.Part {
+			parts++
+		}
+	}
+	if parts < n/2-1 || p.toEU.took() != parts+2 {
+		t.Errorf("%d parts", parts)
+	}
+}
+
+func TestReplicasThatCannotBe(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		there func(t *testing.T, p *pair)
+		add   service.ReplicaRegionType
+		force bool
+		want  string // "" = it can
+	}{
+		{"name taken", func(t *testing.T, p *pair) { must(t, make1(p.eu.Service, "s", "other")) }, service.ReplicaRegionType{}, false, takenText},
+		{"name taken, by force", func(t *testing.T, p *pair) { must(t, make1(p.eu.Service, "s", "other")) }, service.ReplicaRegionType{}, true, ""},
+		{"marked for deletion", func(t *testing.T, p *pair) {
+			must(t, make1(p.eu.Service, "s", "other"))
+			must(t, second(p.eu.DeleteSecret(t.Context(), service.DeleteSecretInput{SecretID: "s"})))
+		}, service.ReplicaRegionType{}, false, takenText},
+		{"no such key", func(_ *testing.T, p *pair) {
+			p.toEU.to = service.New(service.Config{Store: p.eu.store, Sealer: seal.New(seal.Config{Master: p.eu.master, Store: p.eu.file}), Now: p.eu.clock.now, Region: "eu-west-1"})
+		}, service.ReplicaRegionType{KmsKeyID: "alias/none"}, false, "Replication failed: "},
+		{"key of another region", func(*testing.T, *pair) {}, service.ReplicaRegionType{KmsKeyID: "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"}, false,
+			"Replication failed: The operation failed because of an invalid KMS key: Invalid arn us-east-1"},
+		{"another account", func(_ *testing.T, p *pair) {
+			p.toEU.to = p.eu.As(service.Caller{Region: "eu-west-1", Account: "999999999999"})
+		}, service.ReplicaRegionType{}, false, "Replication failed: The secret is of account 123456789012, and the access key of account 999999999999: replication needs a key of the secret's account."},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := openPair(t)
+			must(t, make1(p.us.Service, "s", "v1"))
+			c.there(t, p)
+			before := p.replica(t, "s")
+			c.add.Region = "eu-west-1"
+			must(t, second(p.us.ReplicateSecretToRegions(t.Context(), service.ReplicateSecretToRegionsInput{
+				SecretID: "s", AddReplicaRegions: []service.ReplicaRegionType{c.add}, ForceOverwriteReplicaSecret: c.force,
+			})))
+			p.follow(t)
+			if c.want == "" {
+				p.wantStatus(t, "s", service.InSync, "")
+				p.wantEqual(t, "s")
+				return
+			}
+			p.wantStatus(t, "s", service.Failed, c.want)
+			if diff := cmp.Diff(before, p.replica(t, "s")); diff != "" {
+				t.Error(diff)
+			}
+			// By itself it is not tried again.
+			must(t, put(p.us.Service, "s", "v2"))
+			p.toEU.took()
+			p.us.clock.add(time.Hour)
+			p.follow(t)
+			if n := p.toEU.took(); n != 0 {
+				t.Errorf("%d more requests", n)
+			}
+		})
+	}
+}
+
+// While a server is away one request in a while asks for it, however many secrets
+// wait; and when it is back they all catch up at once.
+func TestAnOutageIsNoticedOnce(t *testing.T) {
+	p := openPair(t)
+	const n = 300
+	for i := range n {
+		must(t, make1(p.us.Service, fmt.Sprint("s", i), "v1", "eu-west-1"))
+	}
+	p.toEU.cut = errCut
+	p.follow(t)
+	if first := p.toEU.took(); first > 32 {
+		t.Errorf("%d requests before it was known", first)
+	}
+	p.wantStatus(t, "s0", service.InProgress, "Replication is behind: connection refused, since 2026-03-04 10:20:30 UTC")
+	for range 10 {
+		must(t, put(p.us.Service, "s7", fmt.Sprint("w", p.us.clock.now().Unix())))
+		p.us.clock.add(5 * time.Second)
+		p.follow(t)
+		if again := p.toEU.took(); again != 1 {
+			t.Fatalf("%d requests while it is away", again)
+		}
+	}
+	// One that refuses the key is not hammered.
+	p.toEU.set(func() {
+		p.toEU.cut = &secrets.Error{Kind: secrets.Denied, Code: "UnrecognizedClientException", Err: errors.New("the key is not valid")}
+	})
+	asked := 0
+	for range 24 {
+		p.us.clock.add(5 * time.Second)
+		p.follow(t)
+		asked += p.toEU.took()
+	}
+	if asked < 2 || asked > 3 {
+		t.Errorf("asked %d times in two minutes", asked)
+	}
+	p.toEU.set(func() { p.toEU.cut = nil })
+	p.us.clock.add(time.Minute)
+	p.follow(t)
+	for i := range n {
+		if s, m := p.status(t, fmt.Sprint("s", i)); s != service.InSync {
+			t.Fatalf("s%d is %s: %s", i, s, m)
+		}
+	}
+	p.wantEqual(t, "s7")
+	if got := len(p.known.heard); got != 2 || p.known.heard[1] != "eu-west-1 <nil>" {
+		t.Errorf("heard %q", p.known.heard)
+	}
+	// Replaced by the configuration it is asked at once.
+	p.toEU.set(func() { p.toEU.cut = errCut })
+	must(t, put(p.us.Service, "s0", "v2"))
+	p.follow(t)
+	p.wantStatus(t, "s0", service.InProgress, "since")
+	p.known.mu.Lock()
+	p.known.to["eu-west-1"] = &way{to: p.eu.Service, calls: map[string]int{}}
+	p.known.mu.Unlock()
+	p.follow(t)
+	p.wantStatus(t, "s0", service.InSync, "")
+}
+
+// A process that starts looks at what others put off before it.
+func TestANewProcessCatchesUp(t *testing.T) {
+	p := openPair(t)
+	must(t, make1(p.us.Service, "s", "v1", "eu-west-1"))
+	p.toEU.cut = errCut
+	p.follow(t)
+	p.toEU.set(func() { p.toEU.cut = nil })
+	started := service.New(service.Config{Store: p.us.store, Sealer: p.us.keys, Now: p.us.clock.now, Regions: p.known})
+	must(t, started.Follow(t.Context(), p.us.clock.now()))
+	p.wantStatus(t, "s", service.InSync, "")
+	p.wantEqual(t, "s")
+}
+
+// Only what is the matter with a secret alone waits for itself alone.
+func TestARefusalIsOneSecretsAlone(t *testing.T) {
+	p := openPair(t)
+	must(t, make1(p.us.Service, "mine", "v1", "eu-west-1"))
+	must(t, make1(p.us.Service, "theirs", "v1", "eu-west-1"))
+	p.toEU.to = p.eu.As(service.Caller{Region: "eu-west-1", Account: service.DefaultAccount, Guard: refusing{"theirs"}})
+	err := p.us.Follow(t.Context(), p.us.clock.now())
+	wantKind(t, err, secrets.Denied, "not yours")
+	p.wantStatus(t, "mine", service.InSync, "")
+	p.wantStatus(t, "theirs", service.InProgress, "not yours")
+	p.toEU.to = p.eu.Service
+	p.us.clock.add(10 * time.Second)
+	p.follow(t)
+	p.wantStatus(t, "theirs", service.InSync, "")
+}
+
+// refusing is a guard that refuses a secret.
+type refusing struct{ name string }
+
+func (r refusing) May(sec *service.Secret, id string) error { return r.MayDo("", sec, id) }
+func (r refusing) MayDo(_ string, _ *service.Secret, id string) error {
+	if strings.Contains(id, r.name) {
+		return &secrets.Error{Kind: secrets.Denied, Code: "AccessDeniedException", Err: errors.New("not yours")}
+	}
+	return nil
+}
+
+func TestPromote(t *testing.T) {
+	t.Run("the primary hears of it", func(t *testing.T) {
+		p := openPair(t)
+		must(t, make1(p.us.Service, "s", "v1", "eu-west-1"))
+		p.follow(t)
+		must(t, stop(p.eu.Service, "s"))
+		if sec := p.replica(t, "s"); sec.PrimaryRegion != "" || p.eu.plain(t, sec.ARN, tok("v1")) != "value of v1" {
+			t.Errorf("promoted: %+v", sec)
+		}
+		p.wantStatus(t, "s", "", "")
+		must(t, put(p.eu.Service, "s", "there"))
+		must(t, put(p.us.Service, "s", "here"))
+		p.toEU.took()
+		p.us.clock.add(time.Hour)
+		p.follow(t)
+		if n := p.toEU.took(); n != 0 {
+			t.Errorf("the primary sent %d requests", n)
+		}
+	})
+	for _, force := range []bool{false, true} {
+		t.Run(fmt.Sprint("the primary is gone, and comes back, force ", force), func(t *testing.T) {
+			p := openPair(t)
+			must(t, make1(p.us.Service, "s", "v1", "eu-west-1"))
+			if force {
+				// It was never told that it succeeded, and so goes on to overwrite.
+				must(t, remove(p.us.Service, "s", "eu-west-1"))
+				p.follow(t)
+				must(t, replicate(p.us.Service, "s", true, "eu-west-1"))
+				p.toEU.lost = lostLast
+			}
+			p.follow(t)
+			p.toEU.lost = nil
+			p.toUS.cut = errCut
+			must(t, stop(p.eu.Service, "s"))
+			must(t, put(p.eu.Service, "s", "there"))
+			p.us.clock.add(time.Hour)
+			for i := range 3 {
+				must(t, put(p.us.Service, "s", fmt.Sprint("here", i)))
+			}
+			p.follow(t)
+			p.follow(t)
+			p.wantStatus(t, "s", service.Failed, "was promoted in region eu-west-1")
+			if got := p.replica(t, "s").Versions.IDWith(secrets.Current); short(got) != "there" {
+				t.Errorf("the promoted secret has %s", short(got))
+			}
+			// Asking again does not change that.
+			must(t, replicate(p.us.Service, "s", true, "eu-west-1"))
+			p.follow(t)
+			p.wantStatus(t, "s", service.Failed, "was promoted in region eu-west-1")
+			must(t, remove(p.us.Service, "s", "eu-west-1"))
+			p.follow(t)
+			if p.replica(t, "s") == nil {
+				t.Fatal("the promoted secret is gone")
+			}
+			// The other way round: the old primary becomes the replica.
+			p.toUS.cut = nil
+			p.eu.clock.add(time.Minute)
+			p.follow(t)
+			must(t, replicate(p.eu.Service, "s", true, "us-east-1"))
+			p.follow(t)
+			now := p.primary(t, "s")
+			if now.PrimaryRegion != "eu-west-1" || p.us.content(t, now) != p.eu.content(t, p.replica(t, "s")) {
+				t.Errorf("the old primary is %+v", now)
+			}
+		})
+	}
+}
+
+// Whatever arrives late does nothing.
+func TestOldRevisionsNeverWin(t *testing.T) {
+	p, ctx := openPair(t), t.Context()
+	must(t, make1(p.us.Service, "s", "v1", "eu-west-1"))
+	p.follow(t)
+	for i := range 3 {
+		must(t, put(p.us.Service, "s", fmt.Sprint("w", i)))
+		p.follow(t)
+	}
+	all := slices.Clone(p.toEU.applied)
+	for _, in := range all {
+		for _, part := range []bool{false, true} {
+			if in.Part = part; part {
+				in.Versions = []service.ReplicaVersion{{VersionID: tok("late"), CreatedDate: p.us.clock.now(), GivenValue: service.Give(secrets.Text("late"))}}
+			}
+			if _, err := p.eu.ApplyReplica(ctx, in); err != nil {
+				t.Error(err)
+			}
+		}
+		if in.Revision == p.primary(t, "s").Revision {
+			continue
+		}
+		if _, err := p.eu.RemoveReplica(ctx, service.RemoveReplicaInput{SecretID: in.SecretID, PrimaryRegion: "us-east-1", Revision: in.Revision}); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, region := range []string{"ap-south-1"} { // another primary's
+		if _, err := p.eu.RemoveReplica(ctx, service.RemoveReplicaInput{SecretID: all[0].SecretID, PrimaryRegion: region, Revision: 1 << 40}); err != nil {
+			t.Error(err)
+		}
+	}
+	p.wantEqual(t, "s")
+}
+
+// What no primary would send is refused.
+func TestApplyReplicaRefuses(t *testing.T) {
+	h := open(t, service.Config{Region: "eu-west-1"})
+	const arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:s-AbCdEf"
+	good := func() service.ApplyReplicaInput {
+		return service.ApplyReplicaInput{SecretID: arn, PrimaryRegion: "us-east-1", Revision: 3, LastChangedDate: h.clock.now(), Versions: []service.ReplicaVersion{
+			{VersionID: tok("v1"), VersionStages: []string{secrets.Current}, CreatedDate: h.clock.now(), GivenValue: service.Give(secrets.Text("x"))},
+		}}
+	}
+	for name, change := range map[string]func(in *service.ApplyReplicaInput){
+		"by name":            func(in *service.ApplyReplicaInput) { in.SecretID = "s" },
+		"by part of the ARN": func(in *service.ApplyReplicaInput) { in.SecretID = strings.TrimSuffix(arn, "-AbCdEf") },
+		"another region":     func(in *service.ApplyReplicaInput) { in.SecretID = strings.Replace(arn, "eu-west-1", "us-west-1", 1) },
+		"another partition":  func(in *service.ApplyReplicaInput) { in.SecretID = strings.Replace(arn, "arn:aws:", "arn:aws-cn:", 1) },
+		"another account": func(in *service.ApplyReplicaInput) {
+			in.SecretID = strings.Replace(arn, "123456789012", "999999999999", 1)
+		},
+		"its own region":  func(in *service.ApplyReplicaInput) { in.PrimaryRegion = "eu-west-1" },
+		"no policy":       func(in *service.ApplyReplicaInput) { in.ResourcePolicy = "{" },
+		"tags twice":      func(in *service.ApplyReplicaInput) { in.Tags = []service.Tag{{Key: "k"}, {Key: "k"}} },
+		"a version twice": func(in *service.ApplyReplicaInput) { in.Versions = append(in.Versions, in.Versions[0]) },
+		"a label twice": func(in *service.ApplyReplicaInput) {
+			in.Versions = append(in.Versions, in.Versions[0])
+			in.Versions[1].VersionID = tok("v2")
+		},
+		"Pawl's own label":   func(in *service.ApplyReplicaInput) { in.Versions[0].VersionStages[0] = secrets.Intent },
+		"a value and none":   func(in *service.ApplyReplicaInput) { in.Versions[0].Empty = true },
+		"a part with labels": func(in *service.ApplyReplicaInput) { in.Part = true },
+		"no revision":        func(in *service.ApplyReplicaInput) { in.Revision = 0 },
+		"too many tags": func(in *service.ApplyReplicaInput) {
+			for i := range service.MaxTags + 1 {
+				in.Tags = append(in.Tags, service.Tag{Key: fmt.Sprint(i)})
+			}
+		},
+	} {
+		in := good()
+		change(&in)
+		if _, err := h.ApplyReplica(t.Context(), in); secrets.KindOf(err) != secrets.Invalid || secrets.CodeOf(err) == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+		if h.find(t, service.DefaultAccount, "eu-west-1", "s") != nil {
+			t.Fatalf("%s: it is there", name)
+		}
+	}
+	out, err := h.ApplyReplica(t.Context(), good())
+	if err != nil || len(out.Missing) > 0 || out.Failed != "" {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	said, err := h.DescribeReplica(t.Context(), service.DescribeReplicaInput{SecretID: arn})
+	if diff := cmp.Diff(&service.DescribeReplicaOutput{ARN: arn, PrimaryRegion: "us-east-1", Revision: 3}, said); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	_, err = h.DescribeReplica(t.Context(), service.DescribeReplicaInput{SecretID: strings.Replace(arn, "AbCdEf", "fEdCbA", 1)})
+	wantErr(t, err, "ResourceNotFoundException", notFoundText)
+}
+
+// Whatever becomes of a primary, and of the way to its replica: when all is calm
+// the replica is its equal, or the status says why it is not.
+func TestReplicasElsewhereFollowWhateverHappens(t *testing.T) {
+	fewerChecks(t, 12)
+	rapid.Check(t, func(rt *rapid.T) {
+		p, n := openPair(t), 0
+		ctx := t.Context()
+		token := func() string { n++; return fmt.Sprint("v", n) }
+		refusedOr := func(err error) {
+			if err != nil && secrets.CodeOf(err) == "" {
+				rt.Fatalf("neither done nor refused: %v", err)
+			}
+		}
+		name := func() string { return rapid.SampledFrom(twoNames).Draw(rt, "name") }
+		promoted := map[string]string{} // what a promoted secret has as AWSCURRENT
+		rt.Repeat(map[string]func(*rapid.T){
+			"create": func(*rapid.T) { refusedOr(make1(p.us.Service, name(), token(), "eu-west-1")) },
+			"put": func(*rapid.T) {
+				refusedOr(put(p.us.Service, name(), token(), rapid.SampledFrom([][]string{nil, {"X"}}).Draw(rt, "stages")...))
+			},
+			"tag": func(*rapid.T) {
+				refusedOr(p.us.TagResource(ctx, service.TagResourceInput{SecretID: name(), Tags: []service.Tag{{Key: "k", Value: token()}}}))
+			},
+			"replicate": func(*rapid.T) {
+				refusedOr(replicate(p.us.Service, name(), rapid.Bool().Draw(rt, "force"), "eu-west-1"))
+			},
+			"remove": func(*rapid.T) { refusedOr(remove(p.us.Service, name(), "eu-west-1")) },
+			"delete": func(*rapid.T) {
+				refusedOr(second(p.us.DeleteSecret(ctx, service.DeleteSecretInput{SecretID: name(), ForceDeleteWithoutRecovery: true})))
+			},
+			"prune": func(*rapid.T) {
+				sec := p.primary(rt, name())
+				if sec == nil {
+					return
+				}
+				refusedOr(second(service.Change(p.us.Service, ctx, sec.ARN, func(sec *service.Secret) (service.Sealed, error) {
+					sec.Versions = slices.DeleteFunc(sec.Versions, func(v secrets.Version) bool { return len(v.Labels) == 0 })
+					return nil, nil
+				})))
+			},
+			"promote": func(*rapid.T) {
+				s := name()
+				if stop(p.eu.Service, s) == nil {
+					must(rt, put(p.eu.Service, s, token()))
+					promoted[s] = p.replica(rt, s).Versions.IDWith(secrets.Current)
+				}
+			},
+			"cut": func(*rapid.T) { p.toEU.set(func() { p.toEU.cut = errCut }) },
+			"lose": func(*rapid.T) {
+				last := rapid.Bool().Draw(rt, "last")
+				p.toEU.set(func() {
+					if p.toEU.lost = lostAll; last {
+						p.toEU.lost = lostLast
+					}
+				})
+			},
+			"mend": func(*rapid.T) {
+				p.toEU.set(func() { p.toEU.cut, p.toEU.lost = nil, nil })
+				p.toUS.set(func() { p.toUS.cut = nil })
+			},
+			"cut the way back": func(*rapid.T) { p.toUS.set(func() { p.toUS.cut = errCut }) },
+			"meanwhile": func(*rapid.T) {
+				s, v := name(), token()
+				p.toEU.set(func() { p.toEU.meanwhile = func() { refusedOr(put(p.us.Service, s, v)) } })
+			},
+			"another process": func(*rapid.T) {
+				other := service.New(service.Config{Store: p.us.store, Sealer: p.us.keys, Now: p.us.clock.now, Regions: p.known})
+				_ = other.Follow(ctx, p.us.clock.now())
+			},
+			"housekeeping": func(*rapid.T) {
+				by := time.Duration(rapid.IntRange(0, 100).Draw(rt, "seconds")) * time.Second
+				p.us.clock.add(by)
+				p.eu.clock.add(by)
+				p.follow(rt)
+			},
+		})
+		p.toEU.set(func() { p.toEU.cut, p.toEU.lost, p.toEU.meanwhile = nil, nil, nil })
+		p.us.clock.add(time.Minute)
+		// A primary that could not be told hears it with its next change.
+		for _, s := range twoNames {
+			refusedOr(p.us.TagResource(ctx, service.TagResourceInput{SecretID: s, Tags: []service.Tag{{Key: "last", Value: token()}}}))
+		}
+		p.follow(rt)
+		p.us.calm(rt)
+		p.eu.calm(rt)
+		for _, s := range twoNames {
+			primary, replica := p.primary(rt, s), p.replica(rt, s)
+			listed := primary != nil && len(primary.Replicas) > 0
+			if listed && primary.Replicas[0].Status == service.InSync {
+				p.wantEqual(rt, s)
+			} else if listed && primary.Replicas[0].Status != service.Failed {
+				rt.Errorf("%s: %+v", s, primary.Replicas[0])
+			}
+			if replica != nil && replica.PrimaryRegion != "" && (!listed || primary.ARN.Suffix != replica.ARN.Suffix) {
+				rt.Errorf("%s is an orphan", replica.ARN)
+			}
+			if id := promoted[s]; id != "" && replica != nil && replica.PrimaryRegion == "" && replica.Versions.IDWith(secrets.Current) != id {
+				rt.Errorf("%s was promoted, and changed since", replica.ARN)
+			}
+		}
+	})
+}

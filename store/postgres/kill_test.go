@@ -1,0 +1,3 @@
+package postgres
+
+var children = map[string]func(args []string) error{}
