@@ -6,7 +6,7 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build lambda demo test bench soak lint servers
+.PHONY: help build lambda demo test bench soak chaos lint servers
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -43,6 +43,10 @@ soak: ## Three minutes of hostile clients against the server; the longest tests 
 	PAWL_THOROUGH=1 $(GO) test -timeout 30m ./service/
 	@grep -rHoE '^func Fuzz[A-Za-z]+' --include=*_test.go . | sed -E 's|/[^/]*:func | |' | while read -r pkg target; do \
 		echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime 20s $$pkg || exit 1; done
+
+chaos: ## Ten minutes of three replicas killed, paused, cut off and with wrong clocks (PAWL_CHAOS=1m, PAWL_CHAOS_SEED=…)
+	@scripts/servers.sh postgres15 postgres18
+	PAWL_CHAOS=$${PAWL_CHAOS:-10m} $(GO) test -count=1 -run TestChaos -v -timeout 60m ./integration/chaos/
 
 lint: ## gofmt, go vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { echo 'gofmt would change:'; gofmt -l .; exit 1; }

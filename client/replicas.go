@@ -28,8 +28,3 @@ func (c *Client) DescribeReplica(ctx context.Context, in service.DescribeReplica
 func (c *Client) ForgetReplica(ctx context.Context, in service.ForgetReplicaInput) (*service.ForgetReplicaOutput, error) {
 	return call[service.ForgetReplicaOutput](ctx, c, ofPawl("ForgetReplica"), in.SecretID, in)
 }
-
-// StopReplicationToReplica makes a replica a secret of its own.
-func (c *Client) StopReplicationToReplica(ctx context.Context, in service.StopReplicationToReplicaInput) (*service.StopReplicationToReplicaOutput, error) {
-	return call[service.StopReplicationToReplicaOutput](ctx, c, once(ofAWS("StopReplicationToReplica")), in.SecretID, in)
-}

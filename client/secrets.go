@@ -77,3 +77,18 @@ func (c *Client) UntagResource(ctx context.Context, in service.UntagResourceInpu
 	_, err := call[none](ctx, c, ofAWS("UntagResource"), in.SecretID, in)
 	return err
 }
+
+// ReplicateSecretToRegions makes replicas.
+func (c *Client) ReplicateSecretToRegions(ctx context.Context, in service.ReplicateSecretToRegionsInput) (*service.ReplicateSecretToRegionsOutput, error) {
+	return call[service.ReplicateSecretToRegionsOutput](ctx, c, ofAWS("ReplicateSecretToRegions"), in.SecretID, in)
+}
+
+// RemoveRegionsFromReplication deletes replicas.
+func (c *Client) RemoveRegionsFromReplication(ctx context.Context, in service.RemoveRegionsFromReplicationInput) (*service.RemoveRegionsFromReplicationOutput, error) {
+	return call[service.RemoveRegionsFromReplicationOutput](ctx, c, ofAWS("RemoveRegionsFromReplication"), in.SecretID, in)
+}
+
+// StopReplicationToReplica makes a replica a secret of its own.
+func (c *Client) StopReplicationToReplica(ctx context.Context, in service.StopReplicationToReplicaInput) (*service.StopReplicationToReplicaOutput, error) {
+	return call[service.StopReplicationToReplicaOutput](ctx, c, once(ofAWS("StopReplicationToReplica")), in.SecretID, in)
+}

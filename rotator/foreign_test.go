@@ -358,3 +358,58 @@ func TestNoFunctions(t *testing.T) {
 		t.Errorf("changed to %s", after)
 	}
 }
+
+// TestFunctionUnderALease: before each step the claim is confirmed; once it is lost
+// the function is not called any more, and whoever has the secret goes on.
+func TestFunctionUnderALease(t *testing.T) {
+	for n, step := range fourSteps {
+		w := newWorld(false)
+		l := newLandlord(w)
+		f := newFunction(w)
+		tenant, err := l.claim(&proc{w: w})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := leasedStaged{tenant, staged{w}}
+		abandoned := false
+		o := rotator.Options{Report: func(e rotator.Event) {
+			abandoned = abandoned || e.Abandoned != ""
+			if e.Step == step && !e.Done && e.Note == "" {
+				l.pass(leaseTime) // it stands still
+			}
+		}}
+		r := w.rotator()
+		r.Foreign = func(secrets.RotationRules) (rotator.Foreign, error) { return f, nil }
+		rules := secrets.RotationRules{Strategy: secrets.Function, Function: "arn:f"}
+		_, err = r.Run(t.Context(), v, rules, o)
+		if !errors.Is(err, rotator.ErrLost) || secrets.KindOf(err) != secrets.Conflict || abandoned {
+			t.Errorf("%s: error %v, abandoned=%v", step, err, abandoned)
+		}
+		if got := strings.Join(f.calls, " "); got != strings.Join(fourSteps[:n], " ") {
+			t.Errorf("%s: called for %q", step, got)
+		}
+		f.calls = nil
+		if tenant, err = l.claim(&proc{w: w}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Run(t.Context(), leasedStaged{tenant, staged{w}}, rules, rotator.Options{}); err != nil || w.broken() != "" {
+			t.Errorf("%s: taken over: %v; %s", step, err, w.broken())
+		}
+	}
+}
+
+// leasedStaged is a leased vault that can stage versions.
+type leasedStaged struct {
+	*tenant
+	stager staged
+}
+
+func (l leasedStaged) Stage(ctx context.Context) (id string, err error) {
+	err = l.fenced(func() error { id, err = l.stager.Stage(ctx); return err })
+	return id, err
+}
+
+func (l leasedStaged) StageCopy(ctx context.Context) (id string, err error) {
+	err = l.fenced(func() error { id, err = l.stager.StageCopy(ctx); return err })
+	return id, err
+}

@@ -16,6 +16,7 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	secrets map[secrets.ARN]*service.Secret
+	order   []*service.Secret // those that are due some day, soonest first
 	values  map[string][]byte
 	locked  map[secrets.ARN]bool
 	fail    func(op string) error // nil = nothing fails
@@ -53,10 +54,28 @@ func copyOf(s *service.Secret) *service.Secret {
 }
 
 func (m *memory) put(s *service.Secret, values service.Sealed) {
-	m.secrets[s.ARN] = copyOf(s)
+	m.drop(s.ARN)
+	s = copyOf(s)
+	m.secrets[s.ARN] = s
+	if !s.DueAt.IsZero() {
+		i, _ := slices.BinarySearchFunc(m.order, service.DueAfterOf(s), comparePlace)
+		m.order = slices.Insert(m.order, i, s)
+	}
 	for id, b := range values {
 		m.values[s.ARN.String()+id] = b
 	}
+}
+
+func (m *memory) drop(arn secrets.ARN) {
+	if s := m.secrets[arn]; s != nil && !s.DueAt.IsZero() {
+		i, _ := slices.BinarySearchFunc(m.order, service.DueAfterOf(s), comparePlace)
+		m.order = slices.Delete(m.order, i, i+1)
+	}
+	delete(m.secrets, arn)
+}
+
+func comparePlace(s *service.Secret, place service.DueAfter) int {
+	return cmp.Or(s.DueAt.Compare(place.At), strings.Compare(s.ARN.Name, place.ARN.Name))
 }
 
 func (m *memory) Create(_ context.Context, s *service.Secret, values service.Sealed) error {
@@ -105,7 +124,7 @@ func (m *memory) Update(ctx context.Context, arn secrets.ARN, change func(*servi
 func (m *memory) Remove(_ context.Context, arn secrets.ARN) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.secrets, arn)
+	m.drop(arn)
 	return nil
 }
 
@@ -151,19 +170,15 @@ func (m *memory) Due(_ context.Context, before time.Time, after service.DueAfter
 	if err := m.failing("due"); err != nil {
 		return nil, err
 	}
-	var out []*service.Secret
-	for _, s := range m.secrets {
-		place := cmp.Or(s.DueAt.Compare(after.At), strings.Compare(s.ARN.Name, after.ARN.Name))
-		if !s.DueAt.IsZero() && !s.DueAt.After(before) && place > 0 {
-			out = append(out, s)
-		}
+	i, found := slices.BinarySearchFunc(m.order, after, comparePlace)
+	if found {
+		i++
 	}
-	slices.SortFunc(out, func(a, b *service.Secret) int {
-		if c := a.DueAt.Compare(b.DueAt); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ARN.Name, b.ARN.Name)
-	})
+	out := m.order[i:]
+	end := slices.IndexFunc(out[:min(n, len(out))], func(s *service.Secret) bool { return s.DueAt.After(before) })
+	if end >= 0 {
+		out = out[:end]
+	}
 	m.reads += min(n, len(out))
 	return copies(out, n), nil
 }

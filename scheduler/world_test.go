@@ -165,6 +165,9 @@ func (p *steps) Probe(ctx context.Context, j *strategies.Job) (bool, error) {
 func (p *steps) Set(ctx context.Context, j *strategies.Job) error {
 	_, pend, err := p.step(ctx, j, "set")
 	if err == nil {
+		err = j.Confirm(ctx)
+	}
+	if err == nil {
 		p.set(pend)
 	}
 	return err
@@ -180,6 +183,9 @@ func (p *steps) Test(ctx context.Context, j *strategies.Job) error {
 
 func (p *steps) Restore(ctx context.Context, j *strategies.Job) error {
 	cur, _, err := p.step(ctx, j, "restore")
+	if err == nil {
+		err = j.Confirm(ctx)
+	}
 	if err == nil {
 		p.set(cur)
 	}

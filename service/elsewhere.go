@@ -148,6 +148,11 @@ func (o otherServer) send(ctx context.Context, in ApplyReplicaInput) (missing []
 			return err
 		case out.Failed != "":
 			return hopeless(out.Failed)
+		case out.Revision > in.Revision:
+			// Where another process has gone on meanwhile, so has the primary, and this is
+			// not written down. Else the primary went back.
+			return hopeless(fmt.Sprintf("Replication failed: The replica in region %s is of a later state than this secret, as after the restore of an older backup. "+
+				"It was left as it is, since it may have values that are lost here: promote it there.", o.name))
 		}
 		missing = out.Missing
 		return nil

@@ -538,6 +538,31 @@ func TestPromote(t *testing.T) {
 	}
 }
 
+// A primary that came out of an older backup does not overwrite what may be the
+// only copy of a newer password.
+func TestAPrimaryThatWentBack(t *testing.T) {
+	p := openPair(t)
+	must(t, make1(p.us.Service, "s", "v1", "eu-west-1"))
+	p.follow(t)
+	old := p.primary(t, "s").Revision
+	must(t, put(p.us.Service, "s", "newer"))
+	must(t, put(p.us.Service, "s", "newest"))
+	p.follow(t)
+	must(t, second(p.us.file.Update(t.Context(), p.primary(t, "s").ARN, func(sec *service.Secret) (service.Sealed, error) {
+		sec.Revision = old
+		sec.Versions = sec.Versions[:1]
+		sec.Versions[0].Labels = []string{secrets.Current}
+		return nil, nil
+	})))
+	must(t, put(p.us.Service, "s", "other"))
+	p.follow(t)
+	p.wantStatus(t, "s", service.Failed, "is of a later state than this secret")
+	if got := p.replica(t, "s").Versions.IDWith(secrets.Current); short(got) != "newest" {
+		t.Errorf("the replica has %s", short(got))
+	}
+	must(t, stop(p.eu.Service, "s"))
+}
+
 // Whatever arrives late does nothing.
 func TestOldRevisionsNeverWin(t *testing.T) {
 	p, ctx := openPair(t), t.Context()

@@ -102,17 +102,23 @@ func (s *Service) follow(ctx context.Context, arn secrets.ARN) {
 	defer cancel()
 	_ = s.catchUp(ctx, arn, near)
 	if s.config.Regions != nil {
-		select {
-		case s.lagging <- struct{}{}:
-		default: // said already
-		}
+		s.Lag()
 	}
 }
 
 // Lagging has something to read after a write of this process that replicas on
-// other servers may have to follow: who calls Follow then need not wait for the
-// next time.
+// other servers may have to follow, and after Lag: who calls Follow then need not
+// wait for the next time.
 func (s *Service) Lagging() <-chan struct{} { return s.lagging }
+
+// Lag says that there may be something for Follow to do: Regions has another
+// server than before. It does not block.
+func (s *Service) Lag() {
+	select {
+	case s.lagging <- struct{}{}:
+	default: // said already
+	}
+}
 
 // Follow makes replicas equal to their primaries where that is due at now: what
 // the writer of a change could not do, or did not live to do, and all that is to

@@ -10,11 +10,11 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 )
 
-// When a server that is away is asked whether it is there again: soon, unless it
-// was there and refused the credentials, which somebody has to change first. A
-// change of the configuration has it asked at once.
+// When a server that is away is asked whether it is there again: each time that
+// Follow is called, unless it was there and refused the credentials, which somebody
+// has to change first. A change of the configuration has it asked at once.
 const (
-	askAgain        = 5 * time.Second
+	askAgain        = 4 * time.Second
 	askRefusedAgain = time.Minute
 	askTime         = 5 * time.Second
 )

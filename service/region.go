@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -80,6 +81,8 @@ type snapshot struct {
 	given map[string]secrets.Value
 	part  bool
 	may   func(*Secret) error
+	// later is told the revision of a replica that is left as it is.
+	later func(revision int64)
 }
 
 func (s *Service) snapshot(sec *Secret, r Replica) snapshot {
@@ -150,6 +153,7 @@ func (here sameStore) tryApply(ctx context.Context, of snapshot) error {
 	case !of.is(rec):
 		return here.makeWay(ctx, of, rec.ARN)
 	case rec.Revision >= of.revision:
+		of.leave(rec)
 		return nil
 	}
 	values, err := here.seal(ctx, of, rec)
@@ -161,9 +165,13 @@ func (here sameStore) tryApply(ctx context.Context, of snapshot) error {
 		case !of.is(sec):
 			return nil, errAgain
 		case sec.Revision >= of.revision:
+			of.leave(sec)
 			return nil, errUnchanged
 		}
-		if !of.part && !of.covers(sec, values) {
+		if lacks := of.lacks(sec); of.given != nil && len(lacks) > 0 {
+			return nil, lacks
+		}
+		if !of.part && slices.ContainsFunc(of.missing(sec), func(id string) bool { return values[id] == nil }) {
 			return nil, errAgain
 		}
 		of.into(sec)
@@ -173,6 +181,12 @@ func (here sameStore) tryApply(ctx context.Context, of snapshot) error {
 		return nil
 	}
 	return err
+}
+
+func (of snapshot) leave(rec *Secret) {
+	if of.later != nil {
+		of.later(rec.Revision)
+	}
 }
 
 // makeWay ends the secret that has the replica's name, if it may: errAgain says
@@ -209,15 +223,15 @@ func (here sameStore) seal(ctx context.Context, of snapshot, rec *Secret) (Seale
 			return nil, withoutKey(err)
 		}
 	}
-	missing := of.missing(rec)
+	ids := of.missing(rec)
 	if of.given != nil {
-		lacks := slices.DeleteFunc(slices.Clone(missing), func(id string) bool { return !of.given[id].IsZero() })
-		if len(lacks) > 0 {
-			return nil, lacking(lacks)
+		if lacks := of.lacks(rec); len(lacks) > 0 {
+			return nil, lacks
 		}
+		ids = slices.Sorted(maps.Keys(of.given)) // the record may have changed since it was read
 	}
 	values := Sealed{}
-	for _, id := range missing {
+	for _, id := range ids {
 		v, err := of.value(ctx, id)
 		if err != nil {
 			return nil, withoutKey(err)
@@ -299,9 +313,9 @@ func (of snapshot) missing(rec *Secret) (ids []string) {
 	return ids
 }
 
-// covers reports whether nothing is missing in a record but what values has.
-func (of snapshot) covers(rec *Secret, values Sealed) bool {
-	return !slices.ContainsFunc(of.missing(rec), func(id string) bool { return values[id] == nil })
+// lacks returns those of the missing ones that were not given.
+func (of snapshot) lacks(rec *Secret) lacking {
+	return slices.DeleteFunc(of.missing(rec), func(id string) bool { return !of.given[id].IsZero() })
 }
 
 // into makes a record what the replica should be, or adds a part to it. What is

@@ -59,6 +59,8 @@ type ApplyReplicaInput struct {
 // was done, or the replica is that of a later revision.
 type ApplyReplicaOutput struct {
 	ARN string
+	// Revision is the replica's, if it is done.
+	Revision int64
 	// Missing are the versions whose values are needed; nothing was changed.
 	Missing []string `json:",omitempty"`
 	// Failed is why there can be no such replica, as a StatusMessage.
@@ -83,14 +85,16 @@ func (s *Service) ApplyReplica(ctx context.Context, in ApplyReplicaInput) (*Appl
 	out := &ApplyReplicaOutput{ARN: arn.String()}
 	of := in.snapshot(arn)
 	of.may = func(other *Secret) error { return s.allowed(other, in.SecretID) }
+	out.Revision = in.Revision
+	of.later = func(revision int64) { out.Revision = revision }
 	err = sameStore{s}.apply(ctx, of)
 	var never hopeless
 	var lacks lacking
 	switch {
 	case errors.As(err, &never):
-		out.Failed = string(never)
+		out.Failed, out.Revision = string(never), 0
 	case errors.As(err, &lacks):
-		out.Missing = lacks
+		out.Missing, out.Revision = lacks, 0
 	case err != nil:
 		return nil, known(err, arn.Name)
 	}

@@ -159,7 +159,11 @@ func (u *Users) Restore(ctx context.Context, j *Job) error {
 	// Only the other user of this very pair: any other name, or another server,
 	// came from whoever may write the secret.
 	if err == nil && pend.Username() == Toggle(cur.Username()) && pend.Server(0) == cur.Server(0) {
-		if err := u.restoreOther(ctx, j, cur, pend); err != nil {
+		switch err := u.restoreOther(ctx, j, cur, pend); {
+		case err == nil:
+		case secrets.KindOf(err) == secrets.Conflict: // it is another's to do by now
+			return err
+		default:
 			j.Report("warning: the password of the unused user " + pend.Username() + " was left changed: " + err.Error())
 		}
 	}

@@ -118,6 +118,7 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger) (*app, 
 func (o options) assemble(ctx context.Context, cfg *config.Config, log *slog.Logger) (*app, error) {
 	a := &app{cfg: cfg, log: log, steps: &stepsFactory{engines: registry()}, functions: &functions{}, audit: &audit{log: log}}
 	var plan scheduler.Plan
+	clock := wallClock()
 	if cfg.Store.AWS != nil {
 		said := log
 		if o.shown {
@@ -138,6 +139,7 @@ func (o options) assemble(ctx context.Context, cfg *config.Config, log *slog.Log
 		a.own = own
 		a.steps.credentials = own.svc.CredentialsNear
 		plan = scheduler.FromService(own.svc)
+		clock = own.clock
 	}
 	a.steps.pair(cfg)
 	a.functions.open(a)
@@ -146,7 +148,7 @@ func (o options) assemble(ctx context.Context, cfg *config.Config, log *slog.Log
 	}
 	a.runner = &scheduler.Runner{
 		Plan:     plan,
-		Rotator:  &rotator.Rotator{Steps: a.steps.make, Foreign: a.functions.foreign, Clock: wallClock()},
+		Rotator:  &rotator.Rotator{Steps: a.steps.make, Foreign: a.functions.foreign, Clock: clock},
 		Log:      log,
 		Listener: a.audit,
 	}

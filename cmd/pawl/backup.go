@@ -39,7 +39,18 @@ func viewOfBackup(file string, c *backup.Contents) backupView {
 
 // holds says what is in a backup.
 func (v backupView) holds() string {
-	return fmt.Sprintf("%d secrets with %d values, %d users and roles, %d named keys", v.Secrets, v.Values, v.Principals, v.Keys)
+	return fmt.Sprintf("%s with %s, %s, %s", numbered(v.Secrets, "secret"), numbered(v.Values, "value"), numbered(v.Principals, "user or role"), numbered(v.Keys, "named key"))
+}
+
+// numbered is how many there are of something.
+func numbered(n int, one string) string {
+	if one == "user or role" && n != 1 {
+		return fmt.Sprintf("%d users and roles", n)
+	}
+	if n != 1 {
+		one += "s"
+	}
+	return fmt.Sprintf("%d %s", n, one)
 }
 
 func newBackup(g *globals) *cobra.Command {
@@ -61,10 +72,10 @@ encrypted by the master key.
 With --verify it writes nothing but reads FILE to its end and opens every value in
 it. pawl restore makes a store of it again. Where the store is a PostgreSQL database,
 that one's own tools make backups: see docs/backup.md.`,
-		Example: `  pawl backup /backup/pawl-$(date +%F).age
-  pawl backup - | ssh backup.example.com 'cat > pawl.age'
-  pawl backup --recipient age1… pawl.age
-  pawl backup --verify pawl.age`,
+		Example: `  pawl backup /backup/pawl.age
+  pawl backup --force /backup/pawl.age --recipient age1…
+  pawl backup -
+  pawl backup --verify /backup/pawl.age`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := g.embedded(cmd, "pg_dump, or base backups and its write-ahead log, back it up (docs/backup.md)")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -81,7 +82,11 @@ func (a *app) serveHealth(handler http.Handler) *healthSocket {
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		// Too long a path, or a file system without sockets: everything else works.
-		a.log.Warn("no health socket; healthcheck will say that this daemon does not answer", "error", err)
+		if a.cfg.Server.Listen != "" {
+			a.log.Info("no health socket; healthcheck asks at server.listen", "error", err)
+		} else {
+			a.log.Warn("no health socket; healthcheck will say that this daemon does not answer", "error", err)
+		}
 		return h
 	}
 	h.path = path
@@ -121,14 +126,22 @@ func newHealthcheck(g *globals) *cobra.Command {
 				return usage(err)
 			}
 			if err := askHealth(cmd.Context(), cfg); err != nil {
-				return failed(secrets.Errorf(secrets.Denied, "the daemon is not well: %w", err).
-					WithHint("is it running? pawl serve --config %s", cfg.Path))
+				hint := "is it running? pawl serve --config " + cfg.Path
+				if _, answers := errors.AsType[unwell](err); answers {
+					hint = "its log says why"
+				}
+				return failed(secrets.Errorf(secrets.Denied, "the daemon is not well: %w", err).WithHint("%s", hint))
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "ok")
 			return nil
 		},
 	}
 }
+
+// unwell is what a daemon says that is not well.
+type unwell string
+
+func (u unwell) Error() string { return "it answers: " + string(u) }
 
 // askHealth asks by the socket, or by server.listen where there is no socket.
 func askHealth(ctx context.Context, cfg *config.Config) error {
@@ -161,7 +174,7 @@ func askHealth(ctx context.Context, cfg *config.Config) error {
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("it answers: %s", body)
+		return unwell(bytes.TrimSpace(body))
 	}
 	return nil
 }

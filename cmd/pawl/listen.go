@@ -185,12 +185,12 @@ type api struct {
 
 // serveAPI serves the API on l, and tells out how to reach it.
 func (a *app) serveAPI(l *listening, health http.Handler, out io.Writer) *api {
-	c := server.Config{Service: a.svc, Log: a.log, Now: wallClock().Now, Health: health}
+	c := server.Config{Service: a.svc, Log: a.log, Now: a.clock.Now, Health: health}
 	if l.dev {
 		c.Auth, c.STSAuth = access.Dev{}, access.Dev{Service: "sts"}
 	} else {
-		c.Auth = access.NewVerifier(access.VerifierConfig{Keys: a.people, Now: wallClock().Now})
-		c.STS, c.STSAuth = a.people, access.NewVerifier(access.VerifierConfig{Keys: a.people, Now: wallClock().Now, Service: "sts"})
+		c.Auth = access.NewVerifier(access.VerifierConfig{Keys: a.people, Now: a.clock.Now})
+		c.STS, c.STSAuth = a.people, access.NewVerifier(access.VerifierConfig{Keys: a.people, Now: a.clock.Now, Service: "sts"})
 		c.RateLimits = a.cfg.Server.RateLimits
 	}
 	if l.tls != nil {

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/jonboulle/clockwork"
+
 	"github.com/pawlhq/pawl/access/principals"
 	"github.com/pawlhq/pawl/config"
 	"github.com/pawlhq/pawl/replica"
@@ -32,6 +34,7 @@ type ownStore interface {
 // over it all.
 type own struct {
 	store  ownStore
+	clock  clockwork.Clock // of all who share the store
 	keys   *seal.Keyring
 	people *principals.Directory
 	svc    *service.Service
@@ -64,7 +67,11 @@ func (o options) openOwn(ctx context.Context, cfg *config.Config, log *slog.Logg
 			return err
 		}
 		s.keys = seal.New(seal.Config{Master: master, Store: store, KMS: kms, Now: wallClock().Now, CreateMissing: o.anyKey})
-		if err := s.keys.Verify(ctx, store); err != nil {
+		err = s.keys.Verify(ctx, store)
+		if err == nil {
+			s.clock, err = clockOf(ctx, store)
+		}
+		if err != nil {
 			return errors.Join(err, store.Close())
 		}
 		s.store = store
@@ -73,10 +80,10 @@ func (o options) openOwn(ctx context.Context, cfg *config.Config, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	s.people = principals.New(principals.Config{Store: s.store, Sealer: s.keys, Now: wallClock().Now, Account: cfg.Account})
+	s.people = principals.New(principals.Config{Store: s.store, Sealer: s.keys, Now: s.clock.Now, Account: cfg.Account})
 	s.regions = replica.New(log, placesOf(cfg))
 	s.svc = service.New(service.Config{
-		Store: s.store, Sealer: s.keys, Now: wallClock().Now, Random: rand.Reader,
+		Store: s.store, Sealer: s.keys, Now: s.clock.Now, Random: rand.Reader,
 		Account: cfg.Account, Region: cfg.Region,
 		MinimumInterval: cfg.Scheduler.MinimumInterval,
 		CatchUp:         cfg.Scheduler.CatchUp == config.CatchUpNow,
@@ -92,6 +99,7 @@ func (o options) openOwn(ctx context.Context, cfg *config.Config, log *slog.Logg
 func (s *own) reconfigure(cfg *config.Config) {
 	s.svc.Reconfigure(cfg.Scheduler.MinimumInterval, cfg.Scheduler.CatchUp == config.CatchUpNow, cfg.Defaults)
 	s.regions.Reconfigure(placesOf(cfg))
+	s.svc.Lag()
 }
 
 // Close writes when keys were last used, and closes the store.

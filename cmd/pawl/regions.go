@@ -49,7 +49,7 @@ func (a *app) replicating(ctx context.Context) (stop func()) {
 			case <-a.svc.Lagging():
 			}
 			// What it could not do the scheduler's next look finds due, and tells.
-			_ = a.svc.Follow(ctx, wallClock().Now())
+			_ = a.svc.Follow(ctx, a.clock.Now())
 		}
 	}()
 	return func() {

@@ -42,7 +42,7 @@ then. It lists the secrets that were due since. Before servers start, ask which
 AWSCURRENT still logs in: pawl rotate --all --dry-run`,
 		Example: `  pawl restore pawl.age
   pawl restore --force pawl.age
-  ssh backup.example.com 'cat pawl.age' | pawl restore --config /etc/pawl/pawl.yaml -`,
+  pawl restore --config /etc/pawl/pawl.yaml -`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := g.embedded(cmd, "restore by that one's tools (docs/backup.md); or restore into a file by another configuration, and move it: pawl store copy")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"time"
 
@@ -24,7 +25,9 @@ func newRotate(g *globals) *cobra.Command {
 		Use:   "rotate NAME… | --due | --all",
 		Short: "Rotate secrets now, once",
 		Long: `Rotates each secret and shows every step as it happens (on standard error). What
-may pass is tried again until --timeout; what needs a person ends at once.
+may pass is tried again until --timeout; what needs a person ends at once. With a
+store that many Pawls share, the claim of one that is silent is waited for: 15
+seconds at most, unless it is heard of.
 Finishing an interrupted rotation counts as the rotation.
 
 By name and with --all the window and the next try of the schedule are ignored;
@@ -154,6 +157,7 @@ func (t *target) rotator(show *stepPrinter) (rotate rotateOne, atOnce int) {
 	}
 	run := t.app.runner
 	run.Notify = func(_ string, err error, wait time.Duration) { show.next(err, wait) }
+	run.Waiting = func(name string, h *service.Held) { show.waiting(name, h) }
 	return func(ctx context.Context, t task) (rotator.Result, error) {
 		t.o.Report = show.event
 		if t.due != nil {
@@ -216,6 +220,15 @@ func (p *stepPrinter) line(format string, args ...any) {
 // next shows a failure that is followed by another try.
 func (p *stepPrinter) next(err error, wait time.Duration) {
 	p.line("%v; next try in %v", err, wait.Round(time.Millisecond))
+}
+
+// waiting shows that another process, which may be dead, has the secret: every
+// second, so that it is seen that this command does not hang.
+func (p *stepPrinter) waiting(name string, h *service.Held) {
+	if id, err := secrets.ParseID(name); err == nil && id.ARN.Name != "" {
+		name = id.ARN.Name
+	}
+	p.line("%s: another Pawl (%s) began rotating it and is silent; taking over in %d s unless it is heard of", name, h.By, int(math.Ceil(h.Left.Seconds())))
 }
 
 func (p *stepPrinter) event(e rotator.Event) {

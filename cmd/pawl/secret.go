@@ -24,6 +24,7 @@ func newSecret(g *globals) *cobra.Command {
 		newSecretCreate(g), newSecretPut(g), newSecretGet(g), newSecretList(g),
 		newSecretDescribe(g), newSecretVersions(g), newSecretStage(g),
 		newSecretDelete(g), newSecretRestore(g), newSecretTag(g), newSecretUntag(g),
+		newSecretReplicate(g), newSecretUnreplicate(g), newSecretPromote(g),
 	)
 	return c
 }
@@ -131,6 +132,12 @@ func newSecretDescribe(g *globals) *cobra.Command {
 				}
 				if !d.DeletedDate.IsZero() {
 					rows = append(rows, []string{"deleted", when(d.DeletedDate)})
+				}
+				if d.PrimaryRegion != "" && len(d.ReplicationStatus) == 0 {
+					rows = append(rows, []string{"replica of", d.PrimaryRegion})
+				}
+				for _, r := range d.ReplicationStatus {
+					rows = append(rows, []string{"replica " + r.Region, strings.TrimSuffix(string(r.Status)+": "+r.StatusMessage, ": ")})
 				}
 				for _, t := range d.Tags {
 					rows = append(rows, []string{"tag " + t.Key, t.Value})

@@ -23,7 +23,7 @@ func secretText(path, what, remedy string) (secrets.Password, error) {
 		return bad("%w", err) // which names the file
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() && !secrets.OwnersAlone(info) {
 		return secrets.Password{}, secrets.Errorf(secrets.Invalid, "%s: others than its owner may read %s", what, path).
 			WithHint("chmod 600 %s", path)
 	}

@@ -117,6 +117,7 @@ func (a *app) serve(ctx context.Context, l *listening, out io.Writer) error {
 	}
 	if a.own != nil {
 		a.checkRegions()
+		defer watchClock(ctx, a.store, a.log)()
 		defer a.replicating(ctx)()
 		defer a.rewrapping(ctx)()
 		said := []any{"config", a.cfg.Path, "store", storeName(a.cfg), "declared", len(a.cfg.Secrets)}

@@ -28,27 +28,30 @@ func openShared(ctx context.Context, p config.Postgres, log *slog.Logger) (ownSt
 	return store, nil
 }
 
-// sharedConfig is what the configuration says of the database, with the password
-// from where it is.
+// sharedConfig is what the configuration says of the database. The password is read
+// from where it is for each new connection, so that it can be changed while Pawl
+// runs; that it is there is made sure of now.
 func sharedConfig(p config.Postgres, log *slog.Logger) (postgres.Config, error) {
 	c := postgres.Config{DSN: p.DSN, MaxConnections: p.MaxConnections, Log: log}
 	switch {
 	case p.PasswordFile != "":
-		password, err := secretText(p.PasswordFile, "the database's password (store.postgres.password_file)",
-			fmt.Sprintf("write the password of %s into %s, mode 0600; or take password_file out where the database asks for none", p.User(), p.PasswordFile))
-		if err != nil {
-			return c, err
+		c.PasswordNow = func() (secrets.Password, error) {
+			return secretText(p.PasswordFile, "the database's password (store.postgres.password_file)",
+				fmt.Sprintf("write the password of %s into %s, mode 0600; or take password_file out where the database asks for none", p.User(), p.PasswordFile))
 		}
-		c.Password = password
 	case p.PasswordEnv != "":
-		text := os.Getenv(p.PasswordEnv)
-		if text == "" {
-			return c, secrets.Errorf(secrets.Invalid, "the database's password: the environment variable %s is not set", p.PasswordEnv).
+		c.PasswordNow = func() (secrets.Password, error) {
+			if text := os.Getenv(p.PasswordEnv); text != "" {
+				return secrets.NewPassword(text), nil
+			}
+			return secrets.Password{}, secrets.Errorf(secrets.Invalid, "the database's password: the environment variable %s is not set", p.PasswordEnv).
 				WithHint("set it to the password of %s (store.postgres.password_env)", p.User())
 		}
-		c.Password = secrets.NewPassword(text)
+	default:
+		return c, nil
 	}
-	return c, nil
+	_, err := c.PasswordNow()
+	return c, err
 }
 
 // storeName says which store of Pawl's own it is.

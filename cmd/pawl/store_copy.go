@@ -260,13 +260,13 @@ func (v copyView) print(w io.Writer, fromAWS, toAWS bool) {
 	if v.DryRun {
 		verb = "Would copy"
 	}
-	fmt.Fprintf(w, "%s %d secrets from %s to %s", verb, v.Copied+v.Updated, v.From, v.To)
+	fmt.Fprintf(w, "%s %s from %s to %s", verb, numbered(v.Copied+v.Updated, "secret"), v.From, v.To)
 	if v.Updated > 0 {
 		fmt.Fprintf(w, ", %d of them over older copies", v.Updated)
 	}
 	fmt.Fprintf(w, "; %d were there already.\n", v.Same)
 	if !fromAWS && !toAWS {
-		fmt.Fprintf(w, "%s %d users and roles, and %d named keys.\n", verb, v.Principals, v.Keys)
+		fmt.Fprintf(w, "%s %s, and %s.\n", verb, numbered(v.Principals, "user or role"), numbered(v.Keys, "named key"))
 	}
 	if v.Again > 0 {
 		fmt.Fprintf(w, "%d changed meanwhile, and were copied again.\n", v.Again)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"time"
 
@@ -25,6 +26,7 @@ type storeStatus struct {
 	Store   string       `json:"Store"`
 	Server  string       `json:"Server,omitempty"` // the address that answers
 	Version string       `json:"ServerVersion,omitempty"`
+	Skew    *float64     `json:"ClockAheadSeconds,omitempty"` // of this machine
 	Schema  int          `json:"SchemaVersion"`
 	Places  []placeView  `json:"Secrets"`
 	More    bool         `json:"MorePlaces,omitempty"`
@@ -55,7 +57,7 @@ func newStoreStatus(g *globals) *cobra.Command {
 		Short: "Show which store it is, what it holds, and who rotates what",
 		Long: `Shows the store that the configuration names: which server answers, the version of
 its schema, how many secrets it holds, how many are due now, and of a database that
-several Pawls share which of them rotates which secret: who he is, since when the
+several Pawls share whether its clock and this machine's agree, and which of them rotates which secret: who he is, since when the
 database has not heard of him, and for how long his claim still keeps others out.
 A claim that is over is free for the next who wants it.
 
@@ -120,6 +122,7 @@ func (s *storeStatus) ask(ctx context.Context, store ownStore) (err error) {
 	shared, ok := store.(interface {
 		Leases(ctx context.Context, n int) ([]postgres.LeaseInfo, error)
 		Server(ctx context.Context) (address, version string, err error)
+		clocked
 	})
 	if !ok {
 		return nil
@@ -127,6 +130,12 @@ func (s *storeStatus) ask(ctx context.Context, store ownStore) (err error) {
 	if s.Server, s.Version, err = shared.Server(ctx); err != nil {
 		return err
 	}
+	skew, err := skewOf(ctx, shared)
+	if err != nil {
+		return err
+	}
+	ahead := skew.Round(time.Millisecond).Seconds()
+	s.Skew = &ahead
 	leases, err := shared.Leases(ctx, mostLeases)
 	if err != nil {
 		return err
@@ -154,6 +163,9 @@ func (s *storeStatus) print(w io.Writer) error {
 	fmt.Fprintf(w, "Store   %s\n", s.Store)
 	if s.Server != "" {
 		fmt.Fprintf(w, "Server  %s, version %s\n", s.Server, s.Version)
+	}
+	if s.Skew != nil && math.Abs(*s.Skew) >= 1 {
+		fmt.Fprintf(w, "Clock   this machine's is %s\n", aheadBy(time.Duration(*s.Skew*float64(time.Second))))
 	}
 	fmt.Fprintf(w, "Schema  version %d\nDue     %s", s.Schema, counted(s.Due))
 	if s.Oldest != nil {

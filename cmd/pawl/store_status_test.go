@@ -10,7 +10,9 @@ import (
 // one that keeps others out.
 func TestStoreStatus(t *testing.T) {
 	since := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	ahead := 61.25
 	s := storeStatus{
+		Skew:  &ahead,
 		Store: "PostgreSQL at db:5432, database pawl", Server: "10.0.0.7:5432", Version: "18.4", Schema: 3,
 		Places: []placeView{{"123456789012", "us-east-1", mostCounted}, {"123456789012", "eu-west-1", 7}}, More: true,
 		Due: mostCounted, Oldest: &since,
@@ -25,6 +27,7 @@ func TestStoreStatus(t *testing.T) {
 	}
 	const want = `Store   PostgreSQL at db:5432, database pawl
 Server  10.0.0.7:5432, version 18.4
+Clock   this machine's is 1m1.3s ahead of the database's
 Schema  version 3
 Due     1000000 or more, the oldest since 2030-01-02 03:04:05Z
 

@@ -28,6 +28,9 @@ type keeper interface {
 	RestoreSecret(context.Context, service.RestoreSecretInput) (*service.RestoreSecretOutput, error)
 	TagResource(context.Context, service.TagResourceInput) error
 	UntagResource(context.Context, service.UntagResourceInput) error
+	ReplicateSecretToRegions(context.Context, service.ReplicateSecretToRegionsInput) (*service.ReplicateSecretToRegionsOutput, error)
+	RemoveRegionsFromReplication(context.Context, service.RemoveRegionsFromReplicationInput) (*service.RemoveRegionsFromReplicationOutput, error)
+	StopReplicationToReplica(context.Context, service.StopReplicationToReplicaInput) (*service.StopReplicationToReplicaOutput, error)
 }
 
 // planner is what `pawl plan`, `status`, `pause` and `resume` do.

@@ -105,3 +105,47 @@ func TestTooLate(t *testing.T) {
 		r.mustLogin(t, user, "first-1")
 	})
 }
+
+// Each change is confirmed right before it is sent; where that is refused nothing
+// is sent, and the error is not the server's.
+func TestConfirm(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		user := fresh("claimed")
+		r.user(t, user, "%", "", "first-1")
+		c := engines.Clone{Original: user, Clone: user + "_clone"}
+		asked, lost := 0, error(secrets.Errorf(secrets.Conflict, "the claim was lost"))
+		confirm := func(context.Context) error { asked++; return lost }
+		change := change(user, "second-2")
+		change.Confirm, c.Confirm = confirm, confirm
+		s := r.root(t)
+		refused := func(err error) {
+			t.Helper()
+			if err != lost || asked != 1 {
+				t.Errorf("error %v, asked %d times", err, asked)
+			}
+			asked = 0
+		}
+		refused(s.SetPassword(t.Context(), change))
+		_, err := s.SyncClone(t.Context(), c)
+		refused(err)
+		if state, err := s.FindClone(t.Context(), c); err != nil || state != engines.CloneAbsent {
+			t.Errorf("the clone is %v, error %v", state, err)
+		}
+		r.mustLogin(t, user, "first-1")
+		lost = nil
+		if _, err := s.SyncClone(t.Context(), c); err != nil || asked == 0 {
+			t.Fatalf("error %v, asked %d times", err, asked)
+		}
+		asked = 0
+		if _, err := s.SyncClone(t.Context(), c); err != nil || asked != 0 {
+			t.Errorf("nothing differs: error %v, asked %d times", err, asked)
+		}
+		lost = secrets.Errorf(secrets.Conflict, "the claim was lost")
+		refused(s.LockClone(t.Context(), c))
+		lost = nil
+		if err := s.SetPassword(t.Context(), change); err != nil || asked != 1 {
+			t.Errorf("error %v, asked %d times", err, asked)
+		}
+		r.mustLogin(t, user, "second-2")
+	})
+}

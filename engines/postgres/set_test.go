@@ -267,6 +267,66 @@ func TestTimeRunsOut(t *testing.T) {
 	})
 }
 
+// TestConfirm: each change is confirmed right before it is sent, on a session that
+// is open; where that is refused nothing is sent, and the error is not the server's.
+func TestConfirm(t *testing.T) {
+	onEach(t, func(t *testing.T, f *fixture) {
+		user, old := f.role("claimed", "")
+		c := f.clone(user)
+		asked, lost := 0, error(secrets.Errorf(secrets.Conflict, "the claim was lost"))
+		confirm := func(context.Context) error { asked++; return lost }
+		s := f.super()
+		change := engines.PasswordChange{Username: user, New: secrets.NewPassword("New-1234"), Confirm: confirm}
+		c.Confirm = confirm
+		refused := func(err error) {
+			t.Helper()
+			if err != lost || asked != 1 {
+				t.Errorf("error %v, asked %d times", err, asked)
+			}
+			asked = 0
+		}
+		refused(s.SetPassword(f.ctx(), change))
+		_, err := s.SyncClone(f.ctx(), c)
+		refused(err)
+		refused(s.LockClone(f.ctx(), c))
+		f.raw(user, old, "postgres")
+		if state, err := s.FindClone(f.ctx(), c); err != nil || state != engines.CloneAbsent {
+			t.Errorf("the clone is %v, error %v", state, err)
+		}
+		lost = nil
+		f.sync(s, c)
+		f.sync(s, c) // nothing differs, nothing is sent
+		f.set(s, change, old)
+		f.must(s.LockClone(f.ctx(), c))
+		if asked != 3 {
+			t.Errorf("asked %d times, want 3", asked)
+		}
+	})
+}
+
+// TestChangesEndTogether: the server bounds each statement of a transaction by
+// itself. Two that each have to wait for almost as long end with the first.
+func TestChangesEndTogether(t *testing.T) {
+	onEach(t, func(t *testing.T, f *fixture) {
+		user, _ := f.role("model", "")
+		c := f.clone(user)
+		f.sync(f.super(), c)
+		blocker := f.raw(f.server.Admin, f.server.AdminPassword, "postgres")
+		f.exec(blocker, "BEGIN")
+		f.exec(blocker, "ALTER ROLE "+quoteIdent(c.Clone)+" CONNECTION LIMIT 7")
+		at := f.endpoint()
+		at.Guard = 2 * time.Second
+		s := f.sessionAt(at, f.server.Admin, f.server.AdminPassword)
+		began := time.Now()
+		err := s.LockClone(f.ctx(), c)
+		f.wantError(err, secrets.Transient, "57014")
+		if took := time.Since(began); took < time.Second/2 || took > 1900*time.Millisecond {
+			t.Errorf("the first of two statements had %v of 2 s", took)
+		}
+		f.exec(blocker, "COMMIT")
+	})
+}
+
 // TestRefusedHash plays a server that takes no verifiers, as some managed ones
 // with a password policy do.
 func TestRefusedHash(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -29,21 +30,33 @@ type api struct {
 	replicas []*replica
 	key      aws.Credentials
 	http     *http.Client
+	avoid    []atomic.Int64 // until when, by replica
 }
 
 func newAPI(replicas []*replica, key aws.Credentials) *api {
-	return &api{replicas, key, &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	return &api{
+		replicas: replicas, key: key, avoid: make([]atomic.Int64, len(replicas)),
+		http: &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+	}
 }
 
-// choose picks a replica that has said that it serves, which may be long ago.
+// choose picks a replica that has said that it serves, which may be long ago; one
+// that did not answer only after a while again.
 func (a *api) choose() *replica {
-	for _, i := range rand.Perm(len(a.replicas)) {
-		if endpoint, _, _ := a.replicas[i].at(); endpoint != "" {
-			return a.replicas[i]
+	for _, mind := range []bool{true, false} {
+		for _, i := range rand.Perm(len(a.replicas)) {
+			r := a.replicas[i]
+			endpoint, _ := r.at()
+			if endpoint != "" && (!mind || time.Now().UnixNano() > a.avoid[i].Load()) {
+				return r
+			}
 		}
 	}
 	return a.replicas[0]
 }
+
+// avoidFor is how long a replica that did not answer is left alone.
+const avoidFor = 700 * time.Millisecond
 
 // answered is who answered a request and when.
 type answered struct {
@@ -51,18 +64,21 @@ type answered struct {
 	start, end time.Time
 }
 
-// call sends one request to one replica, once, signed at the time that its clock
-// shows, as clients come to do which are told that theirs is wrong. Errors:
+// call sends one request to one replica, once. Whatever its machine's clock shows, it
+// takes the signature: it goes by the database's. Errors:
 // Transient where there was no answer, or one that says nothing of what was asked.
 func call[Out any](ctx context.Context, a *api, r *replica, operation string, in any) (*Out, answered, error) {
-	endpoint, process, now := r.at()
+	endpoint, process := r.at()
 	who := answered{process: process, start: time.Now()}
-	out, err := send[Out](ctx, a, endpoint, operation, in, now)
+	out, err := send[Out](ctx, a, endpoint, operation, in)
 	who.end = time.Now()
+	if err != nil && secrets.CodeOf(err) == "" {
+		a.avoid[r.n].Store(who.end.Add(avoidFor).UnixNano())
+	}
 	return out, who, err
 }
 
-func send[Out any](ctx context.Context, a *api, endpoint, operation string, in any, now time.Time) (*Out, error) {
+func send[Out any](ctx context.Context, a *api, endpoint, operation string, in any) (*Out, error) {
 	if endpoint == "" {
 		return nil, secrets.Errorf(secrets.Transient, "it does not serve")
 	}
@@ -78,7 +94,7 @@ func send[Out any](ctx context.Context, a *api, endpoint, operation string, in a
 	req.Header.Set("Content-Type", wire.ContentType)
 	req.Header.Set(wire.TargetHeader, "secretsmanager."+operation)
 	sum := sha256.Sum256(body)
-	if err := v4.NewSigner().SignHTTP(ctx, a.key, req, hex.EncodeToString(sum[:]), "secretsmanager", config.DefaultRegion, now); err != nil {
+	if err := v4.NewSigner().SignHTTP(ctx, a.key, req, hex.EncodeToString(sum[:]), "secretsmanager", config.DefaultRegion, time.Now()); err != nil {
 		return nil, err
 	}
 	resp, err := a.http.Do(req)

@@ -17,15 +17,7 @@ type storm struct {
 	mu    sync.Mutex
 	done  map[trouble]int
 	blows []blow
-	skews []skew
 	bad   []string // what went wrong with the tests themselves
-}
-
-// skew is how wrong a replica's clock is from a time on.
-type skew struct {
-	replica int
-	at      time.Time
-	by      time.Duration
 }
 
 // rage does the plan, and returns when it is over and everything is mended.
@@ -72,9 +64,6 @@ func (s *storm) do(ctx context.Context, f fault) {
 	case killed:
 		r.kill()
 		s.sleep(ctx, f.end)
-		s.mu.Lock()
-		s.skews = append(s.skews, skew{f.replica, time.Now(), f.skew})
-		s.mu.Unlock()
 		if err := r.start(f.skew); err != nil {
 			s.failed("%v", err)
 		}
@@ -106,16 +95,4 @@ func (s *storm) failed(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bad = append(s.bad, fmt.Sprintf(format, args...))
-}
-
-// skewOf is how wrong a replica's clock was at a time.
-func (s *storm) skewOf(replica int, at time.Time) (by time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, k := range s.skews {
-		if k.replica == replica && !k.at.After(at) {
-			by = k.by
-		}
-	}
-	return by
 }

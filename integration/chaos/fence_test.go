@@ -198,9 +198,7 @@ func (d *duel) done(victim *replica, paused time.Time, versions ...string) {
 	d.t.Helper()
 	other := d.replicas[1-victim.n]
 	other.pause()
-	began := time.Now()
 	third := d.askAt(victim)
-	d.t.Logf("XX asked %v", time.Since(began))
 	if by := d.promoted(third, 20*time.Second); by != victim.n {
 		d.t.Errorf("replica %d rotates, and it is paused", by)
 	}
@@ -293,6 +291,14 @@ func TestPausedBeforeItSends(t *testing.T) {
 // password and the store does not say so yet. Another one goes on by label and
 // probe, within the lease: it asks the target, and sets nothing.
 func TestKilledBetweenSetAndPromote(t *testing.T) {
+	for name, skew := range map[string]time.Duration{"with right clocks": 0, "with a clock that is fast": maxSkew, "with a clock that is slow": -maxSkew} {
+		t.Run(name, func(t *testing.T) { killedBetween(t, skew) })
+	}
+}
+
+// killedBetween has the clock of the first replica wrong, which is the one that the
+// rotation is asked of.
+func killedBetween(t *testing.T, skew time.Duration) {
 	d := newDuel(t, user{secret: "app", strategy: secrets.SingleUser})
 	defer d.show()
 	answered := make(chan struct{})
@@ -311,7 +317,7 @@ func TestKilledBetweenSetAndPromote(t *testing.T) {
 		}
 		return true
 	})
-	d.run()
+	d.run(skew)
 	first := d.askAt(d.replicas[0])
 	victim := p.await(t)
 	select {

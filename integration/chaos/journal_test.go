@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -143,12 +144,13 @@ func (j *journal) read(ctx context.Context) error {
 		if !slices.ContainsFunc(j.w.users, func(u user) bool { return u.secret == name }) {
 			continue
 		}
-		out, err := j.w.svc.GetSecretValue(ctx, service.GetSecretValueInput{SecretID: name, VersionID: id})
-		if secrets.CodeOf(err) == "ResourceNotFoundException" {
+		// Past the service, which would note that it was read.
+		v, err := j.w.value(ctx, name, id)
+		if errors.Is(err, service.ErrNotFound) {
 			continue // it was given up before it could be read
 		}
 		if err == nil {
-			j.values[id], err = secrets.ParseCredentials(out.Value)
+			j.values[id], err = secrets.ParseCredentials(v)
 		}
 		if err != nil {
 			return fmt.Errorf("the value of version %s of %s: %w", id, name, err)

@@ -99,13 +99,15 @@ func during(states []state, from, to time.Time) []state {
 	return out
 }
 
-// schedule is how often a secret rotates, and what breaks that: rotations that
-// somebody asked for by name, and replicas whose clocks differ.
+// schedule is how often a secret rotates, and what it rotates beside that: versions
+// that somebody asked for by name.
 type schedule struct {
 	every time.Duration
 	asked func(version string) bool
-	skew  func(replica int, at time.Time) time.Duration
 }
+
+// punctual is how far apart two replicas' ideas of the database's time may be.
+const punctual = 500 * time.Millisecond
 
 // judgeSchedule: of two rotations by the schedule the second is not begun before
 // its time: two replicas that both see a secret due rotate it once.
@@ -120,10 +122,10 @@ func judgeSchedule(secret string, states []state, by schedule) (vs []violation) 
 		if begun == "" || begun == before.labels[secrets.Pending] || promoted.secret == "" || by.asked(begun) {
 			continue
 		}
-		if s.writer == nobody || promoted.writer == nobody || by.skew(s.writer, s.at) != by.skew(promoted.writer, promoted.at) {
+		if s.writer == nobody || promoted.writer == nobody {
 			continue
 		}
-		if gap := s.at.Sub(promoted.at); gap < by.every-clockGrain {
+		if gap := s.at.Sub(promoted.at); gap < by.every-punctual {
 			vs = append(vs, violation{duplicate, secret, s.at, fmt.Sprintf(
 				"replica %d began version %s %v after replica %d promoted the one before; it is to rotate each %v", s.writer, begun, gap, promoted.writer, by.every)})
 		}
@@ -200,17 +202,20 @@ type takeover struct {
 	late time.Duration // since its claim had ended
 }
 
-// takeovers finds out what had become of those whom claims were taken from.
+// takeovers finds out what had become of those whom claims were taken from: the
+// first blow since they had them.
 func takeovers(claims []claim, blows []blow) (out []takeover) {
-	of := map[int64]int{}
+	of := map[int64]claim{}
 	for _, c := range claims {
-		of[c.epoch] = c.replica
-		if c.taken == 0 {
+		of[c.epoch] = c
+		before, ok := of[c.taken]
+		if !ok {
 			continue
 		}
 		t := takeover{claim: c, late: c.at.Sub(c.ended)}
 		for _, b := range blows {
-			if b.replica == of[c.taken] && !b.at.After(c.at) && b.at.After(t.blow.at) {
+			first := t.took == 0 || b.at.Before(t.blow.at)
+			if b.replica == before.replica && b.at.Before(c.at) && b.at.After(before.at) && first {
 				t.blow, t.took = b, c.at.Sub(b.at)
 			}
 		}

@@ -227,7 +227,7 @@ func (l *load) write(ctx context.Context, secret string, a asked) (operation, bo
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	r := l.api.choose()
-	if endpoint, _, _ := r.at(); endpoint == "" {
+	if endpoint, _ := r.at(); endpoint == "" {
 		return operation{}, false
 	}
 	o := operation{asked: a}

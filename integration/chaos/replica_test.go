@@ -173,12 +173,11 @@ func (r *replica) pid() int {
 	return r.cmd.Process.Pid
 }
 
-// at is where it serves ("" = it does not), which process that is, and what time
-// its clock shows.
-func (r *replica) at() (endpoint string, process int, now time.Time) {
+// at is where it serves ("" = it does not), and which process that is.
+func (r *replica) at() (endpoint string, process int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.endpoint, r.n*1000 + r.starts, time.Now().Add(r.skew)
+	return r.endpoint, r.n*1000 + r.starts
 }
 
 // told is what the replica did that it must not: end by itself, race, panic.

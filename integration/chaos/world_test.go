@@ -40,7 +40,9 @@ type world struct {
 	atStore  callers
 	atTarget callers
 	svc      *service.Service // on the store, in this process
-	key      aws.Credentials  // of an administrator
+	value    func(ctx context.Context, secret, version string) (secrets.Value, error)
+	arns     map[string]secrets.ARN
+	key      aws.Credentials // of an administrator
 	journal  *journal
 	users    []user
 }
@@ -67,7 +69,7 @@ func newWorld(t testing.TB, storeKind, targetKind servers.Kind, replicas int, us
 	if _, err := binary(); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, users: users}
+	w := &world{t: t, users: users, arns: map[string]secrets.ARN{}}
 	w.store = serverOf(t, storeKind, "track_commit_timestamp=on")
 	target := serverOf(t, targetKind, "log_min_duration_statement=0", "log_line_prefix=%n %r ")
 	database, err := workload.Prepare(t.Context(), target, "shop")
@@ -161,6 +163,13 @@ func (w *world) makeStore(key string) (passwordFile string) {
 	if err := keys.Verify(ctx, store); err != nil {
 		w.t.Fatal(err)
 	}
+	w.value = func(ctx context.Context, secret, version string) (secrets.Value, error) {
+		sealed, err := store.Value(ctx, w.arns[secret], version)
+		if err != nil {
+			return secrets.Value{}, err
+		}
+		return keys.Open(ctx, w.arns[secret].String(), version, sealed)
+	}
 	w.svc = service.New(service.Config{Store: store, Sealer: keys, MinimumInterval: time.Second})
 	people := principals.New(principals.Config{Store: store, Sealer: keys, Account: config.DefaultAccount})
 	defer people.Close()
@@ -214,12 +223,17 @@ func (u user) role() string { return strings.NewReplacer("/", "_", "-", "_").Rep
 
 func (w *world) create(name string, c secrets.Credentials) {
 	w.t.Helper()
-	_, err := w.svc.CreateSecret(w.t.Context(), service.CreateSecretInput{
+	out, err := w.svc.CreateSecret(w.t.Context(), service.CreateSecretInput{
 		Name: name, GivenValue: service.Give(c.WithNumber("port", strconv.Itoa(w.port)).Value()), ClientRequestToken: token(),
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	id, err := secrets.ParseID(out.ARN)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.arns[name] = id.ARN
 }
 
 // token is the id of a version to come.
@@ -257,11 +271,16 @@ secrets:
 	return b.String()
 }
 
-// run starts all replicas and waits until they serve.
-func (w *world) run() {
+// run starts all replicas and waits until they serve. skews are how wrong the
+// first ones' clocks are.
+func (w *world) run(skews ...time.Duration) {
 	w.t.Helper()
-	for _, r := range w.replicas {
-		if err := r.start(0); err != nil {
+	for i, r := range w.replicas {
+		var skew time.Duration
+		if i < len(skews) {
+			skew = skews[i]
+		}
+		if err := r.start(skew); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -270,7 +289,7 @@ func (w *world) run() {
 			if told := r.told(); len(told) > 0 {
 				w.t.Fatal(strings.Join(told, "\n"))
 			}
-			endpoint, _, _ := r.at()
+			endpoint, _ := r.at()
 			return endpoint != ""
 		})
 	}

@@ -740,6 +740,36 @@ func full(n int) *Store {
 	return s
 }
 
+// Page by page comes what is due, each once, and so it is counted.
+func TestDueIsReadOn(t *testing.T) {
+	s := full(10_000)
+	all, err := s.Due(context.Background(), s.now(), service.DueAfter{}, 10_000)
+	if err != nil || len(all) < 900 {
+		t.Fatal(len(all), err)
+	}
+	for _, n := range []int{1, 7, 512} {
+		var got []service.Due
+		for after := (service.DueAfter{}); ; after = got[len(got)-1].After {
+			page, err := s.Due(context.Background(), s.now(), after, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, page...); len(page) < n {
+				break
+			}
+		}
+		if !slices.Equal(got, all) {
+			t.Errorf("in pages of %d: %d instead of %d, or others", n, len(got), len(all))
+		}
+	}
+	for most, want := range map[int]int{0: 0, 10: 10, 10_000: len(all)} {
+		n, oldest, err := s.Backlog(context.Background(), s.now(), most)
+		if err != nil || n != want || n > 0 && !oldest.Equal(all[0].After.At) {
+			t.Errorf("at most %d are due: %d since %v, %v", most, n, oldest, err)
+		}
+	}
+}
+
 func BenchmarkDue(b *testing.B) {
 	s := full(10_000)
 	for b.Loop() {

@@ -35,33 +35,41 @@ func (s *Store) Due(ctx context.Context, now time.Time, after service.DueAfter, 
 		return nil, l.failure
 	}
 	l.reopen(s, now)
+	from, _ := slices.BinarySearchFunc(l.byDue, after, func(e *entry, after service.DueAfter) int {
+		a := after.ARN
+		return cmp.Or(e.at.Compare(after.At), strings.Compare(e.ARN.Name, a.Name), strings.Compare(e.ARN.Suffix, a.Suffix), -1) // not the very one
+	})
 	var ds []service.Due
-	for _, e := range l.byDue {
+	for _, e := range l.byDue[from:] {
 		if e.at.After(now) || len(ds) == n {
 			break
 		}
-		if e.undated || e.before(after) {
-			continue
+		if !e.undated {
+			ds = append(ds, e.due(now))
 		}
-		ds = append(ds, e.due(now))
 	}
 	return ds, nil
 }
 
-// before reports whether an entry comes before a place in what is due, or is the
-// one that the place is after.
-func (e *entry) before(place service.DueAfter) bool {
-	return cmp.Or(e.at.Compare(place.At), strings.Compare(e.ARN.Name, place.ARN.Name), strings.Compare(e.ARN.Suffix, place.ARN.Suffix)) <= 0
-}
-
-// Backlog counts what is due at now, up to most, and tells since when the oldest
-// is.
-func (s *Store) Backlog(ctx context.Context, now time.Time, most int) (n int, oldest time.Time, err error) {
-	ds, err := s.Due(ctx, now, service.DueAfter{}, most)
-	if len(ds) > 0 {
-		oldest = ds[0].After.At
+// Backlog counts what is due at now, up to most, as the last listing shows it, and
+// tells since when the oldest is.
+func (s *Store) Backlog(_ context.Context, now time.Time, most int) (n int, oldest time.Time, err error) {
+	l := &s.listing
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.byDue {
+		if e.at.After(now) || n == most {
+			break
+		}
+		if e.undated {
+			continue
+		}
+		if n == 0 {
+			oldest = e.at
+		}
+		n++
 	}
-	return len(ds), oldest, err
+	return n, oldest, nil
 }
 
 // due is what the scheduler is told of an entry.

@@ -68,7 +68,7 @@ func child(ctx context.Context, job, path, keyFile, file string) error {
 // one ends by itself; look is called after each kill.
 func killed(t *testing.T, job string, look func(), args ...string) {
 	t.Helper()
-	for limit := 4 * time.Millisecond; ; limit *= 2 {
+	for limit := 10 * time.Millisecond; ; limit *= 3 {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 		cmd.Env = append(os.Environ(), childEnv+"="+job, "GORACE=atexit_sleep_ms=0")
 		says, err := cmd.StdoutPipe()
@@ -118,7 +118,7 @@ func noValue(t *testing.T, dir string) (names []string) {
 }
 
 func TestBackupKilledAnywhere(t *testing.T) {
-	h := build(t, 200)
+	h := build(t, 60)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "pawl.age")
 	whole := func() {
@@ -147,7 +147,7 @@ func TestBackupKilledAnywhere(t *testing.T) {
 }
 
 func TestRestoreKilledAnywhere(t *testing.T) {
-	h := build(t, 200)
+	h := build(t, 60)
 	want := everything(t, h.store)
 	src := filepath.Join(t.TempDir(), "pawl.age")
 	if err := os.WriteFile(src, h.backup(t), 0o600); err != nil {

@@ -33,6 +33,7 @@ type cacheMachine struct {
 	now    time.Time
 	state  int
 	mine   int         // the last state that this process wrote
+	found  int         // in memory last: it never goes back
 	since  []time.Time // when each state came to be
 	onWay  []*cacheQuery
 	joined int
@@ -73,7 +74,8 @@ func (m *cacheMachine) find(t *rapid.T) {
 	p, id := placeOf(arn(0)), rapid.IntRange(0, 2).Draw(t, "version")
 	sec := m.c.find(p)
 	if sec != nil {
-		m.check(t, "a record", int(sec.Revision), m.oldest())
+		m.check(t, "a record", int(sec.Revision), max(m.oldest(), m.found))
+		m.found = int(sec.Revision)
 	}
 	if v := m.c.value(arn(0), versionID(id)); v != nil {
 		m.check(t, "a value", int(v[0]), m.oldest())

@@ -27,7 +27,7 @@ const (
 // cutter stands between a store and its server, and cuts a connection when told to.
 type cutter struct {
 	next    atomic.Int32 // what is done with what is sent next, once
-	refuses atomic.Bool  // whoever comes now
+	refuses atomic.Bool  // whoever comes or says something now
 }
 
 // cut opens a store behind a cutter.
@@ -36,6 +36,7 @@ func cut(t *testing.T, l *lab, db string) (*Store, *cutter) {
 	c := &cutter{}
 	port := servertest.Proxy(t, func() *servers.Server { return l.Server }, c.serve)
 	config := l.config(db)
+	config.MaxConnections = 1 // whoever looks what became of a COMMIT needs no second one
 	config.DSN = fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=%s", port, runner, db)
 	return openStore(t, config), c
 }
@@ -70,7 +71,7 @@ func (c *cutter) serve(client, server net.Conn) {
 			return
 		}
 		what := c.next.Swap(passes)
-		if what == losesRequest {
+		if what == losesRequest || what == passes && c.refuses.Load() {
 			return
 		}
 		discard.Store(what == losesAnswer)
@@ -148,12 +149,17 @@ func TestUnansweredUpdate(t *testing.T) {
 		}
 	})
 	t.Run("the secret was removed", func(t *testing.T) {
-		_, err := s.Update(t.Context(), arn(0), func(*service.Secret) (service.Sealed, error) {
-			c.next.Store(losesAnswer)
-			return nil, service.ErrRemove
-		})
-		if err != nil {
-			t.Error(err)
+		if err := s.Create(t.Context(), &service.Secret{ARN: arn(1)}, nil); err != nil {
+			t.Fatal(err)
+		}
+		for i, what := range []int32{passes, losesAnswer} { // the first one has the statement prepared
+			_, err := s.Update(t.Context(), arn(1-i), func(*service.Secret) (service.Sealed, error) {
+				c.next.Store(what)
+				return nil, service.ErrRemove
+			})
+			if err != nil {
+				t.Error(err)
+			}
 		}
 		if got := description(t, s, arn(0)); got != "not there" {
 			t.Errorf("the description is %q", got)

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"flag"
 	"testing"
 
 	"github.com/pawlhq/pawl/access/principals"
@@ -12,11 +13,13 @@ import (
 // All of this runs with no more rights than Migrate gives to a running Pawl.
 func TestContract(t *testing.T) {
 	l := at(t, servers.Postgres15)
+	fewerChecks(t)
 	storetest.Run(t, func(t testing.TB) service.Store { return l.openChecked(t) })
 }
 
 func TestPrincipals(t *testing.T) {
 	l := at(t, servers.Postgres15)
+	fewerChecks(t)
 	storetest.Principals(t, func(t testing.TB) (a, b principals.Store) {
 		db := l.database(t)
 		return strict(l.open(t, db)), strict(l.open(t, db))
@@ -33,6 +36,20 @@ func TestKeys(t *testing.T) {
 			})
 		})
 	}
+}
+
+// fewerChecks has the state machines of a test run less often than by default: each
+// of their steps is some round trips.
+func fewerChecks(t *testing.T) {
+	t.Helper()
+	checks := flag.Lookup("rapid.checks")
+	if checks == nil || checks.Value.String() != checks.DefValue {
+		return
+	}
+	if err := checks.Value.Set("25"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = checks.Value.Set(checks.DefValue) })
 }
 
 // openChecked opens a store of its own, and looks at the end of the test whether

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"crypto/tls"
 	"errors"
 	"io/fs"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -91,6 +93,18 @@ func parseDSN(c Config) (*pgxpool.Config, error) {
 	if p := c.Password.Reveal(); p != "" {
 		cc.Password = p
 	}
+	if c.PasswordNow != nil {
+		p, err := newPasswords(c)
+		if err != nil {
+			return nil, err
+		}
+		cc.Password, config.BeforeConnect = p.last.Reveal(), p.before
+	}
+	if cc.RequireAuth == "" && !local && !verified(&cc.Config) {
+		cc.RequireAuth = "!password" // in the clear, to whoever asks for it
+	}
+	// What is sent at once is one transaction only in this mode.
+	cc.DefaultQueryExecMode, cc.StatementCacheCapacity = pgx.QueryExecModeCacheStatement, 512
 	for name, value := range session {
 		cc.RuntimeParams[name] = value
 	}
@@ -154,6 +168,16 @@ func hostsOf(c *pgconn.Config) (hosts []string, local, plain, protected bool) {
 		add(*f)
 	}
 	return hosts, local, plain, protected
+}
+
+// verified reports whether all servers have to prove who they are.
+func verified(c *pgconn.Config) bool {
+	good := func(t *tls.Config) bool { return t != nil && (!t.InsecureSkipVerify || t.VerifyPeerCertificate != nil) }
+	all := good(c.TLSConfig)
+	for _, f := range c.Fallbacks {
+		all = all && good(f.TLSConfig)
+	}
+	return all
 }
 
 // dsnError says of the driver's error what holds no part of the DSN but the name

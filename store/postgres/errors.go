@@ -95,6 +95,8 @@ func classify(name string, err error) error {
 		return fail(secrets.Invalid, "has a certificate that is not trusted", "name its authority in store.postgres.dsn (sslrootcert=FILE), and its host as the certificate does")
 	case strings.Contains(err.Error(), "server refused TLS connection"):
 		return fail(secrets.Invalid, "speaks no TLS", "have it speak TLS; or, where nobody can be between, set sslmode=disable in store.postgres.dsn")
+	case strings.Contains(err.Error(), "require_auth"), strings.Contains(err.Error(), "requested password authentication"):
+		return fail(secrets.Invalid, "asks for the password in the clear", "set sslmode=verify-full in store.postgres.dsn, or scram-sha-256 for its user in pg_hba.conf")
 	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrStandbyConnection):
 		return fail(secrets.Transient, "only reads", "wait for the fail-over to end; name all servers, or the primary's address, in store.postgres.dsn")
 	case errors.Is(err, context.Canceled):
@@ -131,7 +133,7 @@ func verdict(pe *pgconn.PgError) (what string, kind secrets.Kind, hint string) {
 	case diskFull:
 		return "has no space left on its disk", secrets.Transient, "free some disk space at the database, then try again"
 	case tooManyConnections:
-		return "takes no more connections", secrets.Transient, "raise max_connections of the database, or lower store.postgres.max_connections of each Pawl"
+		return "takes no more connections", secrets.Transient, "raise max_connections of the database (or the CONNECTION LIMIT of its user), or lower store.postgres.max_connections of each Pawl"
 	case notPrerequisite, lockNotAvailable, queryCanceled:
 		return "is busy", secrets.Transient, "try again; if it stays busy, see in pg_stat_activity and pg_locks what holds it up"
 	case dataCorrupted, indexCorrupted:
@@ -188,9 +190,13 @@ func refused(err error) bool {
 	return errors.As(err, &pe) && !fatal(pe) || errors.Is(err, pgx.ErrTxCommitRollback)
 }
 
-// oneLine is the text of an error of the driver; that of several hosts has a line
-// for each.
+// oneLine is the text of an error of the driver, without its preamble; that of
+// several hosts has a line for each.
 func oneLine(err error) string {
+	var ce *pgconn.ConnectError
+	if errors.As(err, &ce) {
+		err = ce.Unwrap()
+	}
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\t' })
 	return strings.Join(lines, " ")
 }

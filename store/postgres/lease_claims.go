@@ -36,6 +36,7 @@ type claims struct {
 	claimer   bool // somebody claims and releases
 	renewer   bool // somebody renews
 	shut      bool
+	claimed   time.Time // when the claimer's last request began
 	swept     time.Time
 	roused    chan struct{} // the renewer has something to do
 	goroutine sync.WaitGroup
@@ -48,6 +49,9 @@ const (
 	farewell = 2 * time.Second
 	// lockedPause is how long to wait for a row that somebody has locked.
 	lockedPause = 10 * time.Millisecond
+	// pace is how far apart requests begin at least: in that time those gather who
+	// share one, and it is less than anybody notices.
+	pace = 3 * time.Millisecond
 )
 
 // asking is somebody who wants a claim.
@@ -197,7 +201,14 @@ func (s *Store) claim() {
 	}
 	s.claimer = true
 	s.goroutine.Go(func() {
-		for s.claimOnce() {
+		for {
+			s.desk.Lock()
+			early := pace - time.Since(s.claimed)
+			s.desk.Unlock()
+			time.Sleep(early)
+			if !s.claimOnce() {
+				return
+			}
 		}
 	})
 }
@@ -218,8 +229,9 @@ func (s *Store) claimOnce() bool {
 			r.wanted[a.arn] = &wanted{again: s.held[a.arn] == nil}
 		}
 	}
-	if now := time.Now(); since(s.swept, now) > sweepEvery {
-		s.swept, r.sweep = now, true
+	s.claimed = time.Now()
+	if since(s.swept, s.claimed) > sweepEvery {
+		s.swept, r.sweep = s.claimed, true
 	}
 	s.desk.Unlock()
 

@@ -13,8 +13,12 @@ import (
 // No statement about leases waits for a row that somebody else has locked: a process
 // that stopped in the middle of a transaction would hold up all the others'. What is
 // locked is skipped, and asked about again.
+//
+// Nor does one join what it has made with what it was asked for: without an index
+// that takes as long as the square of their number. They are put together here.
 const (
-	// claimQuery makes the rows that there are not, and takes over those that have
+	// claimQuery returns the secrets that there are, by the place in what was asked
+	// for, with the claims that there were, and then the claims that it got. It makes the rows that there are not, and takes over those that have
 	// ended, and those of this process of which it does not know: the answer to an
 	// earlier request was lost. Rows are made in the order of the secrets, because two
 	// that make the same wait for each other.
@@ -37,12 +41,13 @@ const (
 			WHERE NOT EXISTS (SELECT FROM pawl.leases l WHERE l.secret_id = asked.id) ORDER BY asked.id
 			ON CONFLICT (secret_id) DO NOTHING RETURNING secret_id, epoch
 		)
-		SELECT asked.n, asked.id, coalesce(taken.epoch, made.epoch), l.holder, l.epoch, l.beat,
-			(1000000 * extract(epoch FROM l.until - clock_timestamp()))::bigint
-		FROM asked LEFT JOIN taken ON taken.secret_id = asked.id LEFT JOIN made ON made.secret_id = asked.id
-			LEFT JOIN pawl.leases l ON l.secret_id = asked.id`
+		SELECT asked.n, asked.id, l.epoch, l.holder, l.beat, (1000000 * extract(epoch FROM l.until - clock_timestamp()))::bigint
+			FROM asked LEFT JOIN pawl.leases l ON l.secret_id = asked.id
+		UNION ALL SELECT 0, secret_id, epoch, NULL, NULL, NULL FROM taken
+		UNION ALL SELECT 0, secret_id, epoch, NULL, NULL, NULL FROM made`
 
-	// releaseQuery returns those that are still there, because they were locked.
+	// releaseQuery returns the claims that were there, and then those that are gone:
+	// the others were locked.
 	releaseQuery = `WITH mine AS (
 			SELECT l.secret_id, l.epoch FROM unnest($1::bigint[], $2::bigint[]) AS m (id, epoch)
 			JOIN pawl.leases l ON l.secret_id = m.id AND l.epoch = m.epoch AND l.owner = $3
@@ -50,9 +55,9 @@ const (
 			SELECT l.secret_id FROM mine JOIN pawl.leases l ON l.secret_id = mine.secret_id AND l.epoch = mine.epoch
 			WHERE l.owner = $3 FOR UPDATE OF l SKIP LOCKED
 		), gone AS (
-			DELETE FROM pawl.leases l USING free WHERE l.secret_id = free.secret_id RETURNING l.secret_id
+			DELETE FROM pawl.leases l USING free WHERE l.secret_id = free.secret_id RETURNING l.epoch
 		)
-		SELECT mine.epoch FROM mine WHERE NOT EXISTS (SELECT FROM gone WHERE gone.secret_id = mine.secret_id)`
+		SELECT epoch, true FROM mine UNION ALL SELECT epoch, false FROM gone`
 
 	// sweepQuery removes what the dead left and nobody took over.
 	sweepQuery = `DELETE FROM pawl.leases WHERE secret_id IN (
@@ -113,37 +118,37 @@ func (s *Store) send(ctx context.Context, r *request) error {
 
 // released reads the answer to releaseQuery.
 func (r *request) released(rows pgx.Rows) error {
-	locked := map[int64]bool{}
-	for rows.Next() {
-		var epoch int64
-		if err := rows.Scan(&epoch); err != nil {
-			return err
-		}
-		locked[epoch] = true
-	}
+	there := map[int64]bool{}
+	var epoch int64
+	var is bool
+	_, err := pgx.ForEachRow(rows, []any{&epoch, &is}, func() error {
+		there[epoch] = is
+		return nil
+	})
 	for _, g := range r.given {
-		g.locked = locked[g.lease.epoch]
+		g.locked = there[g.lease.epoch]
 	}
-	return rows.Err()
+	return err
 }
 
 // claimed reads the answer to claimQuery.
 func claimed(order []*wanted, rows pgx.Rows) error {
-	for rows.Next() {
-		var n, id int64
-		var epoch, by, beat, left *int64
-		var holder *string
-		if err := rows.Scan(&n, &id, &epoch, &holder, &by, &beat, &left); err != nil {
-			return err
+	byID := make(map[int64]*wanted, len(order))
+	var n, id int64
+	var epoch, beat, left *int64
+	var holder *string
+	_, err := pgx.ForEachRow(rows, []any{&n, &id, &epoch, &holder, &beat, &left}, func() error {
+		if n == 0 {
+			w := byID[id]
+			w.got, w.epoch = true, *epoch
+			return nil
 		}
 		w := order[n-1]
-		w.id = id
-		switch {
-		case epoch != nil:
-			w.got, w.epoch = true, *epoch
-		case by != nil && *left > 0:
-			w.held = &service.Held{By: *holder, Epoch: *by, Beat: *beat, Left: time.Duration(*left) * time.Microsecond}
+		w.id, byID[id] = id, w
+		if epoch != nil && *left > 0 {
+			w.held = &service.Held{By: *holder, Epoch: *epoch, Beat: *beat, Left: time.Duration(*left) * time.Microsecond}
 		}
-	}
-	return rows.Err()
+		return nil
+	})
+	return err
 }

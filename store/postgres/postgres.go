@@ -39,7 +39,12 @@ type Config struct {
 	// and allow are refused.
 	DSN      string
 	Password secrets.Password // "" = the one in DSN, if any
-	// MaxConnections bounds the connections of this process; 0 = 16.
+	// PasswordNow, unless it is nil, is asked for the password instead, when the
+	// store is opened and before each connection is made; any number may ask at once.
+	// What it fails with when the store is opened is the error of that.
+	PasswordNow func() (secrets.Password, error)
+	// MaxConnections bounds the connections that this process reads and writes with;
+	// 0 = 16. Three more are for claims, and for hearing of the others' writes.
 	MaxConnections int
 	Log            *slog.Logger // nil = slog.Default()
 }
@@ -78,5 +83,11 @@ func (s *Store) Close() error {
 // direct makes a connection that is not one of the pool's, for whoever listens on
 // it. It is the caller's to close.
 func (s *Store) direct(ctx context.Context) (*pgx.Conn, error) {
-	return pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	config := s.pool.Config()
+	if config.BeforeConnect != nil {
+		if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
+			return nil, err
+		}
+	}
+	return pgx.ConnectConfig(ctx, config.ConnConfig)
 }

@@ -23,8 +23,9 @@ const (
 	valueQuery = `SELECT v.value FROM pawl.secrets s JOIN pawl.sealed_values v ON v.secret_id = s.id AND v.version_id = $6
 		WHERE s.account = $1 AND s.region = $2 AND s.name = $3 AND s.suffix = $4 AND s.partition = $5`
 
-	// unclaimed leaves out what somebody rotates.
-	unclaimed = "NOT EXISTS (SELECT FROM pawl.leases l WHERE l.secret_id = s.id AND l.until > now())"
+	// unclaimed leaves out what somebody rotates. The leases are read once, into a
+	// table of the statement's own.
+	unclaimed = "s.id NOT IN (SELECT l.secret_id FROM pawl.leases l WHERE l.until > now())"
 	dueQuery  = "SELECT " + secretColumns + ` FROM pawl.secrets s
 		WHERE s.due_at <= $1 AND (s.due_at, s.name, s.account, s.region) > ($2, $3, $4, $5) AND ` + unclaimed + `
 		ORDER BY s.due_at, s.name, s.account, s.region LIMIT $6`

@@ -9,21 +9,20 @@ import (
 	"github.com/pawlhq/pawl/secrets"
 )
 
-// renewQuery begins claims anew, in one statement for all. Of each it says whether
-// it did, and whether the claim is there at all: one whose row is locked, by a write
-// of its own, is skipped.
+// renewQuery begins claims anew, in one statement for all. It returns those that are
+// there, by their place in what was asked for, and then those that it has renewed. One
+// whose row is locked, by a write of its own, is there and skipped.
 const renewQuery = `WITH mine AS (
-		SELECT * FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS m (id, epoch, n)
+		SELECT m.n, l.secret_id, l.epoch FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS m (id, epoch, n)
+		JOIN pawl.leases l ON l.secret_id = m.id AND l.epoch = m.epoch AND l.owner = $3 AND l.until > clock_timestamp()
 	), free AS (
-		SELECT l.secret_id FROM mine JOIN pawl.leases l ON l.secret_id = mine.id AND l.epoch = mine.epoch
+		SELECT l.secret_id FROM mine JOIN pawl.leases l ON l.secret_id = mine.secret_id AND l.epoch = mine.epoch
 		WHERE l.owner = $3 AND l.until > clock_timestamp() FOR UPDATE OF l SKIP LOCKED
 	), anew AS (
 		UPDATE pawl.leases l SET until = clock_timestamp() + $4::interval, beat = l.beat + 1
 		FROM free WHERE l.secret_id = free.secret_id RETURNING l.secret_id
 	)
-	SELECT mine.n, anew.secret_id IS NOT NULL, l.secret_id IS NOT NULL
-	FROM mine LEFT JOIN anew ON anew.secret_id = mine.id
-		LEFT JOIN pawl.leases l ON l.secret_id = mine.id AND l.epoch = mine.epoch AND l.owner = $3 AND l.until > clock_timestamp()`
+	SELECT n, secret_id FROM mine UNION ALL SELECT 0, secret_id FROM anew`
 
 // confirming is somebody who waits for a renewal that begins after he asked.
 type confirming struct {
@@ -163,18 +162,28 @@ func (s *Store) sendRenewal(due []*lease, skipped map[*lease]bool) error {
 	if err != nil {
 		return s.classify(err)
 	}
-	var n int64
-	var anew, there bool
-	_, err = pgx.ForEachRow(rows, []any{&n, &anew, &there}, func() error {
-		switch l := due[n-1]; {
-		case anew:
+	there, anew := make([]bool, len(due)), map[int64]bool{}
+	var n, id int64
+	_, err = pgx.ForEachRow(rows, []any{&n, &id}, func() error {
+		if n == 0 {
+			anew[id] = true
+		} else {
+			there[n-1] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return s.classify(err)
+	}
+	for i, l := range due {
+		switch {
+		case anew[l.id]:
 			l.begin(sent)
-		case there:
+		case there[i]:
 			skipped[l] = true
 		default:
 			_ = l.lose(taken())
 		}
-		return nil
-	})
-	return s.classify(err)
+	}
+	return nil
 }

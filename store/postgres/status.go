@@ -73,3 +73,11 @@ func (s *Store) Server(ctx context.Context) (address, version string, err error)
 	})
 	return address, version, err
 }
+
+// Now is the time by the database's clock.
+func (s *Store) Now(ctx context.Context) (now time.Time, err error) {
+	err = s.retry(ctx, func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
+	})
+	return now, err
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -61,25 +62,22 @@ func (s *Store) transact(ctx context.Context, t *transaction) error {
 	if err != nil {
 		return err
 	}
-	ended := false
-	defer func() { // also when write panics
-		if !ended {
-			rollback(ctx, conn)
-		}
+	free := sync.OnceFunc(func() { // also when write panics
+		rollback(ctx, conn)
 		conn.Release()
-	}()
+	})
+	defer free()
 	b := &pgx.Batch{}
 	if err := t.write(b); err != nil {
 		return err
 	}
-	ended = true
 	defer s.wrote(t.touches...)
 	err = commit(ctx, conn, b)
 	if err == nil {
 		return nil
 	}
+	free() // whoever looks needs one, and as many may look as there are
 	if refused(err) {
-		rollback(ctx, conn)
 		var pe *pgconn.PgError
 		if t.taken != nil && errors.As(err, &pe) && pe.Code == uniqueViolation {
 			return t.taken

@@ -176,7 +176,9 @@ func (s *Store) update(ctx context.Context, arn secrets.ARN, also func(*pgx.Batc
 		if next.record, err = encode(sec, values, had); err != nil {
 			return err
 		}
-		queueChange(b, old, next, sec, values, had, mark)
+		if queueChange(b, old, next, sec, values, had, mark); b.Len() == 0 {
+			t.touches = nil
+		}
 		out, err = next.decode()
 		return err
 	}

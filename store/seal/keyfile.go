@@ -107,8 +107,8 @@ func readKeyFile(path string) ([]byte, error) {
 		return nil, secrets.Errorf(secrets.Invalid, "the key file %s is not a file", path).
 			WithHint("name the file itself (key_file)")
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, secrets.Errorf(secrets.Invalid, "the key file %s can be used by others than its owner (mode %04o)", path, mode).
+	if !secrets.OwnersAlone(info) {
+		return nil, secrets.Errorf(secrets.Invalid, "the key file %s can be used by others than its owner (mode %04o)", path, info.Mode().Perm()).
 			WithHint("run: chmod 600 %s", path)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))

@@ -91,6 +91,9 @@ func TestQueryPlans(t *testing.T) {
 			check(query)
 			uses(query, "INDEX "+index)
 		}
+		uses(dueQuery, "((due_at,name,account,region)>(?,?,?,?) AND due_at<?)")
+		check(backlogQuery, "SCAN (subquery")
+		uses(backlogQuery, "COVERING INDEX secrets_due")
 	}
 	checkAll()
 	// Nor once there is something, and statistics of it.

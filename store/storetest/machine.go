@@ -221,11 +221,18 @@ func (m *machine) check(t *rapid.T) {
 	compare(t, "List", got, err, all)
 
 	due := slices.DeleteFunc(slices.Clone(all), func(s *service.Secret) bool { return s.DueAt.IsZero() || s.DueAt.After(noon.Add(time.Minute)) })
-	slices.SortFunc(due, func(a, b *service.Secret) int {
-		return cmp.Or(a.DueAt.Compare(b.DueAt), strings.Compare(a.ARN.Name, b.ARN.Name))
-	})
+	slices.SortFunc(due, inDueOrder)
 	got, err = m.store.Due(m.ctx, noon.Add(time.Minute), service.DueAfter{}, 2)
 	compare(t, "Due", got, err, due[:min(2, len(due))])
+	if len(due) > 0 {
+		i := m.serial % len(due)
+		got, err = m.store.Due(m.ctx, noon.Add(time.Minute), service.DueAfterOf(due[i]), 2)
+		compare(t, "Due after a place", got, err, due[i+1:min(i+3, len(due))])
+	}
+	n, oldest, err := m.store.Backlog(m.ctx, noon.Add(time.Minute), 3)
+	if err != nil || n != min(3, len(due)) || n > 0 && !oldest.Equal(due[0].DueAt) || n == 0 && !oldest.IsZero() {
+		t.Fatalf("Backlog is %d since %v instead of %d, error %v", n, oldest, len(due), err)
+	}
 
 	arns, err := m.store.Purgeable(m.ctx, noon.Add(time.Minute), 100)
 	if err != nil {
@@ -243,6 +250,12 @@ func (m *machine) check(t *rapid.T) {
 	if len(arns) != purgeable {
 		t.Fatalf("Purgeable has %d secrets instead of %d", len(arns), purgeable)
 	}
+}
+
+// inDueOrder is the order of Due.
+func inDueOrder(a, b *service.Secret) int {
+	return cmp.Or(a.DueAt.Compare(b.DueAt), strings.Compare(a.ARN.Name, b.ARN.Name),
+		strings.Compare(a.ARN.Account, b.ARN.Account), strings.Compare(a.ARN.Region, b.ARN.Region))
 }
 
 func compare(t *rapid.T, what string, got []*service.Secret, err error, want []*service.Secret) {

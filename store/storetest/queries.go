@@ -118,6 +118,85 @@ var queryTests = []testCase{
 		}
 		check(minute(9), 9, "b a abroad late never")
 	}},
+	{"Due is read on from a place", func(t *testing.T, s service.Store) {
+		var all []*service.Secret
+		for i, at := range []time.Time{noon.Add(-time.Minute), noon, noon, noon, noon.Add(time.Microsecond), noon.Add(time.Hour), {}} {
+			for _, name := range []string{"b", "a", "B"} {
+				sec := plain(fmt.Sprint(name, i))
+				sec.DueAt = at
+				create(t, s, sec, nil)
+				all = append(all, sec)
+				// The same name elsewhere comes after account and region.
+				for _, place := range []service.Place{{Account: "000000000001", Region: region}, {Account: account, Region: "af-south-1"}} {
+					other := plain(fmt.Sprint(name, i))
+					other.ARN.Account, other.ARN.Region, other.DueAt = place.Account, place.Region, at
+					create(t, s, other, nil)
+					all = append(all, other)
+				}
+			}
+		}
+		want := func(before time.Time) (out []secrets.ARN) {
+			due := slices.DeleteFunc(slices.Clone(all), func(s *service.Secret) bool { return s.DueAt.IsZero() || s.DueAt.After(before) })
+			slices.SortFunc(due, inDueOrder)
+			for _, sec := range due {
+				out = append(out, sec.ARN)
+			}
+			return out
+		}
+		for _, before := range []time.Time{noon.Add(-time.Hour), noon, noon.Add(24 * time.Hour)} {
+			for _, n := range []int{1, 2, 7, 100} {
+				var got []secrets.ARN
+				for after := (service.DueAfter{}); ; {
+					page, err := s.Due(t.Context(), before, after, n)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, sec := range page {
+						got = append(got, sec.ARN)
+						after = service.DueAfterOf(sec)
+					}
+					if len(page) < n {
+						break
+					}
+				}
+				if d := cmp.Diff(want(before), got); d != "" {
+					t.Errorf("in pages of %d (-want +got):\n%s", n, d)
+				}
+			}
+		}
+		// The place outlives the secret that it came after.
+		first, err := s.Due(t.Context(), noon, service.DueAfter{}, 2)
+		if err != nil || len(first) != 2 {
+			t.Fatal(len(first), err)
+		}
+		if err := s.Remove(t.Context(), first[1].ARN); err != nil {
+			t.Fatal(err)
+		}
+		next, err := s.Due(t.Context(), noon, service.DueAfterOf(first[1]), 1)
+		if err != nil || len(next) != 1 || next[0].ARN != want(noon)[2] {
+			t.Errorf("after a place whose secret is gone: %v, error %v", next, err)
+		}
+	}},
+	{"Backlog", func(t *testing.T, s service.Store) {
+		check := func(before time.Time, most, n int, oldest time.Time) {
+			t.Helper()
+			got, since, err := s.Backlog(t.Context(), before, most)
+			if err != nil || got != n || !since.Equal(oldest) {
+				t.Errorf("before %v, at most %d: %d since %v instead of %d since %v, error %v", before.Sub(noon), most, got, since, n, oldest, err)
+			}
+		}
+		check(noon, 9, 0, time.Time{})
+		for i, at := range []time.Time{noon, noon.Add(-time.Hour), {}, noon.Add(time.Hour), noon.Add(-time.Microsecond)} {
+			sec := plain(fmt.Sprint("s", i))
+			sec.DueAt = at
+			create(t, s, sec, nil)
+		}
+		check(noon.Add(-2*time.Hour), 9, 0, time.Time{})
+		check(noon, 9, 3, noon.Add(-time.Hour))
+		check(noon, 3, 3, noon.Add(-time.Hour))
+		check(noon, 2, 2, noon.Add(-time.Hour))
+		check(noon.Add(24*time.Hour), 100_000, 4, noon.Add(-time.Hour))
+	}},
 	{"Purgeable", func(t *testing.T, s service.Store) {
 		var want []secrets.ARN
 		for i := range 4 {

@@ -28,9 +28,9 @@ func (f File) Lines() string {
 	return "store:\n  sqlite:\n    path: " + string(f) + "\n    key_file: pawl.key\n"
 }
 
-// blank is the file of a store with nothing in it: hundreds of tests want one, and
+// emptyFile is the file of a store with nothing in it: hundreds of tests want one, and
 // making it takes longer than what they do with it.
-var blank = sync.OnceValues(func() ([]byte, error) {
+var emptyFile = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "pawl-blank-")
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ var blank = sync.OnceValues(func() ([]byte, error) {
 
 func newFile(t testing.TB) File {
 	t.Helper()
-	content, err := blank()
+	content, err := emptyFile()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func by(t testing.TB, store OwnStore, keyFile string) *Own {
 // again, until one ends by itself.
 func killed(t *testing.T, from, to at) {
 	t.Helper()
-	for limit := 10 * time.Millisecond; ; limit *= 2 {
+	for limit := 20 * time.Millisecond; ; limit *= 3 {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], from.where, from.keyFile, to.where, to.keyFile)
 		cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0", "PAWL_TRANSFER_TEST_PASSWORD="+to.password+from.password)
 		says, err := cmd.StdoutPipe()
@@ -151,7 +151,7 @@ func killed(t *testing.T, from, to at) {
 
 func TestKilledAnywhere(t *testing.T) {
 	from, to := file(t), file(t)
-	fill(t, from.Own, 40)
+	fill(t, from.Own, 30)
 	killed(t, from, to)
 	compare(t, from.Own, to.Own)
 }
@@ -159,7 +159,7 @@ func TestKilledAnywhere(t *testing.T) {
 // Into a database, with kills, and back: byte for byte.
 func TestThroughPostgres(t *testing.T) {
 	from, back := file(t), file(t)
-	fill(t, from.Own, 40)
+	fill(t, from.Own, 30)
 	middle, _ := database(t)
 	killed(t, from, middle)
 	compare(t, from.Own, middle.Own)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -74,7 +75,7 @@ func (o *Own) put(t testing.TB, i int, versions ...int) {
 		values[v.ID] = o.sealed(t, s.ARN, v, value(i, n))
 	}
 	if err := o.Store.Create(t.Context(), s, values); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 }
 
@@ -116,14 +117,18 @@ func fill(t testing.TB, o *Own, n int) *principals.Credentials {
 	if _, err := o.Keys.CreateKey(t.Context(), "alias/shop"); err != nil {
 		t.Fatal(err)
 	}
-	for i := range n {
-		if i == n/2 {
-			if _, err := o.Keys.RotateKey(t.Context(), "alias/shop"); err != nil {
-				t.Fatal(err)
-			}
+	put := func(from, to int) { // sharing transactions
+		var wg sync.WaitGroup
+		for i := from; i < to; i++ {
+			wg.Go(func() { o.put(t, i, 1, 2, 3) })
 		}
-		o.put(t, i, 1, 2, 3)
+		wg.Wait()
 	}
+	put(0, n/2)
+	if _, err := o.Keys.RotateKey(t.Context(), "alias/shop"); err != nil {
+		t.Fatal(err)
+	}
+	put(n/2, n)
 	people := principals.New(principals.Config{Store: o.Store, Sealer: o.Keys, Account: place.Account})
 	t.Cleanup(people.Close)
 	_, c, err := people.Create(t.Context(), principals.NewPrincipal{Name: "admin", Policies: []principals.Policy{{Name: "all", Document: principals.AdministratorPolicy}}})
