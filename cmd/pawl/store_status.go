@@ -56,10 +56,11 @@ func newStoreStatus(g *globals) *cobra.Command {
 		Use:   "status",
 		Short: "Show which store it is, what it holds, and who rotates what",
 		Long: `Shows the store that the configuration names: which server answers, the version of
-its schema, how many secrets it holds, how many are due now, and of a database that
-several Pawls share whether its clock and this machine's agree, and which of them rotates which secret: who he is, since when the
-database has not heard of him, and for how long his claim still keeps others out.
-A claim that is over is free for the next who wants it.
+its schema, how many secrets it holds, how many are due now. Of a database that
+several Pawls share also whether this machine's clock is another than its, and which
+of them rotates which secret: who he is, since when the database has not heard of
+him, and for how long his claim still keeps others out. A claim
+that is over is free for the next who wants it.
 
 It needs no key, changes nothing, and asks no server but the store.`,
 		Example: "  pawl store status\n  pawl store status --json --config /etc/pawl/pawl.yaml",

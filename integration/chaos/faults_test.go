@@ -46,9 +46,6 @@ func (s *storm) sleep(ctx context.Context, at time.Duration) bool {
 func (s *storm) do(ctx context.Context, f fault) {
 	s.mu.Lock()
 	s.done[f.trouble]++
-	if f.disables() {
-		s.blows = append(s.blows, blow{f.replica, time.Now(), s.began.Add(f.end), f.trouble})
-	}
 	s.mu.Unlock()
 	if f.trouble == storeDies {
 		if err := s.w.store.Kill(); err != nil {
@@ -60,6 +57,20 @@ func (s *storm) do(ctx context.Context, f fault) {
 		return
 	}
 	r := s.w.replicas[f.replica]
+	if f.delay > 0 {
+		r.store.Slow(f.delay)
+		defer r.store.Slow(0)
+		r.target.Slow(f.delay)
+		defer r.target.Slow(0)
+		if f.trouble != slow {
+			s.sleep(ctx, f.at+lead)
+		}
+	}
+	if f.disables() {
+		s.mu.Lock()
+		s.blows = append(s.blows, blow{f.replica, time.Now(), f.trouble})
+		s.mu.Unlock()
+	}
 	switch f.trouble {
 	case killed:
 		r.kill()
@@ -82,11 +93,6 @@ func (s *storm) do(ctx context.Context, f fault) {
 		defer r.store.Heal()
 		r.target.Cut()
 		defer r.target.Heal()
-	case slow:
-		r.store.Slow(f.delay)
-		defer r.store.Slow(0)
-		r.target.Slow(f.delay)
-		defer r.target.Slow(0)
 	}
 	s.sleep(ctx, f.end)
 }

@@ -190,7 +190,6 @@ func longestSpell(logins []login) (longest spell) {
 type blow struct {
 	replica int
 	at      time.Time
-	until   time.Time // it could go on itself
 	trouble trouble
 }
 

@@ -11,8 +11,10 @@ import (
 // cache keeps the records and the encrypted values that were read last. Each is
 // true of a moment after its query was begun, and is used for no longer than
 // fresh after that: so long at most what another process wrote goes unseen, if no
-// notice of it comes sooner. What this process writes is taken out when it is
-// written, and what was being read then is not taken in: so it is seen at once.
+// notice of it comes sooner. While this process writes a secret, who asks for it gets
+// a query of his own, and nothing of it is kept; nor is what was being read when that
+// began. So what is written here is seen at once, and who has seen it sees no more
+// what was before.
 type cache struct {
 	limit int           // bytes, about
 	fresh time.Duration // 0 = nothing is answered from memory
@@ -26,6 +28,7 @@ type cache struct {
 	// The queries under way that may be joined, and whose results may be kept.
 	records map[mark]*flight[*entry]
 	values  map[valueMark]*flight[[]byte]
+	writers map[mark]int // how many of this process write there now
 }
 
 const (
@@ -66,12 +69,14 @@ type entry struct {
 	values service.Sealed // those that were asked for; guarded by the cache
 	size   int
 	at     time.Time // before its query was sent
+	got    time.Time // when the answer was there
 }
 
 func newCache() *cache {
 	return &cache{
 		limit: cacheLimit, fresh: freshTime, now: time.Now,
 		young: map[mark]*entry{}, records: map[mark]*flight[*entry]{}, values: map[valueMark]*flight[[]byte]{},
+		writers: map[mark]int{},
 	}
 }
 
@@ -143,12 +148,15 @@ func (c *cache) record(p place, read func() (*service.Secret, service.Sealed, er
 		return f
 	}
 	f := newFlight[*entry](now)
-	c.records[m] = f
+	if c.writers[m] == 0 {
+		c.records[m] = f
+	}
 	go func() {
 		var e *entry
 		sec, values, err := read()
 		if err == nil {
 			e = newEntry(sec, values, now)
+			e.got = c.now()
 		}
 		c.keep(m, f, e)
 		f.land(e, err)
@@ -156,17 +164,21 @@ func (c *cache) record(p place, read func() (*service.Secret, service.Sealed, er
 	return f
 }
 
-// sealed is record for the value of a version.
+// sealed is record for the value of a version. A query that was begun before the
+// record was there is not joined: it may not know of a value encrypted anew that the
+// record is from after.
 func (c *cache) sealed(a secrets.ARN, versionID string, read func() ([]byte, error)) *flight[[]byte] {
 	v, m, now := valueMark{a, versionID}, placeOf(a).mark(), c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f := c.values[v]; f != nil && since(f.begun, now) < c.fresh {
+	e := c.entry(m, now)
+	if f := c.values[v]; f != nil && e != nil && !f.begun.Before(e.got) && since(f.begun, now) < c.fresh {
 		return f
 	}
 	f := newFlight[[]byte](now)
-	c.values[v] = f
-	e := c.entry(m, now)
+	if e != nil {
+		c.values[v] = f
+	}
 	go func() {
 		sealed, err := read()
 		c.keepValue(v, f, e, m, sealed)
@@ -199,13 +211,8 @@ func (c *cache) keepValue(v valueMark, f *flight[[]byte], e *entry, m mark, seal
 		return
 	}
 	delete(c.values, v)
-	if e == nil || sealed == nil || e.secret.ARN != v.arn {
-		return
-	}
-	if c.young[m] != e && c.old[m] != e {
-		return
-	}
-	if _, ok := e.values[v.version]; ok {
+	_, known := e.values[v.version]
+	if known || sealed == nil || e.secret.ARN != v.arn || c.young[m] != e && c.old[m] != e {
 		return
 	}
 	c.remove(m)
@@ -215,11 +222,31 @@ func (c *cache) keepValue(v valueMark, f *flight[[]byte], e *entry, m mark, seal
 	}
 }
 
+// writing is called before this process writes what has the mark, and wrote after it.
+func (c *cache) writing(m mark) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writers[m]++
+	c.drop(m)
+}
+
+func (c *cache) wrote(m mark) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writers[m]--; c.writers[m] == 0 {
+		delete(c.writers, m)
+	}
+}
+
 // forget takes out what is known under the marks, and keeps out what is being
 // read: a query that is begun later is the next to come in.
 func (c *cache) forget(marks ...mark) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.drop(marks...)
+}
+
+func (c *cache) drop(marks ...mark) {
 	for _, m := range marks {
 		c.remove(m)
 		delete(c.records, m)

@@ -42,13 +42,18 @@ func (s *Store) endMemory() {
 	<-s.listens
 }
 
-// wrote is called after every commit that changed secrets or their values, also after
-// one of which it is not known whether it was: whoever reads here from now on sees
-// it.
+// writing is called before every commit that changes secrets or their values, and
+// wrote for the same places after it, whatever became of it.
+func (s *Store) writing(places ...place) {
+	for _, p := range places {
+		s.cache.writing(p.mark())
+	}
+}
+
 func (s *Store) wrote(places ...place) {
 	for _, p := range places {
 		m := p.mark()
-		s.cache.forget(m)
+		s.cache.wrote(m)
 		s.notices.tell(m, false, s.sendNotices)
 	}
 }

@@ -71,6 +71,7 @@ func (s *Store) transact(ctx context.Context, t *transaction) error {
 	if err := t.write(b); err != nil {
 		return err
 	}
+	s.writing(t.touches...)
 	defer s.wrote(t.touches...)
 	err = commit(ctx, conn, b)
 	if err == nil {

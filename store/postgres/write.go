@@ -74,6 +74,7 @@ func (s *Store) Create(ctx context.Context, sec *service.Secret, values service.
 	ids, sealed := columns(values)
 	args := append([]any{a.Account, a.Region, a.Name, a.Suffix, a.Partition, text}, indexed(sec)...)
 	args = append(args, mark, ids, sealed)
+	s.writing(placeOf(a))
 	defer s.wrote(placeOf(a))
 	var made int
 	sent, err := s.once(ctx, createQuery, args, &made)
@@ -246,6 +247,7 @@ func (s *Store) Remove(ctx context.Context, a secrets.ARN) error {
 	if !columnText(a.Account, a.Region, a.Name, a.Suffix, a.Partition) {
 		return service.ErrNotFound
 	}
+	s.writing(placeOf(a))
 	defer s.wrote(placeOf(a))
 	args := []any{a.Account, a.Region, a.Name, a.Suffix, a.Partition}
 	return s.twice(ctx, func(ctx context.Context, before bool) (sent bool, err error) {
