@@ -129,6 +129,11 @@ func (s *site) do(args ...string) string {
 	return r.out
 }
 
+// in is s for a subtest: what fails is that one's failure.
+func (s *site) in(t testing.TB) *site {
+	return &site{pawl: &pawl{t: t, store: s.store, svc: s.svc}, dir: s.dir, bin: s.bin, env: s.env, data: s.data}
+}
+
 func (s *site) file() string { return filepath.Join(s.dir, config.DefaultFile) }
 
 // template is what init writes, and names the store that these tests are on.

@@ -13,6 +13,7 @@ import (
 	"github.com/pawlhq/pawl/integration/servers"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
+	"github.com/pawlhq/pawl/store/teststore"
 )
 
 const eachSecond = "scheduler: {minimum_interval: 1s}\nsecrets:\n  - {name: a, schedule: rate(1 second)}\n"
@@ -104,6 +105,9 @@ func TestReload(t *testing.T) {
 func TestHealthcheck(t *testing.T) {
 	s := newSite(t, "")
 	socket := filepath.Join(s.dir, config.DefaultDatabase+".sock")
+	if teststore.OnPostgres() {
+		socket = s.file() + ".sock"
+	}
 	if r := s.cli("healthcheck"); r.code != 1 {
 		t.Errorf("without a daemon: exit code %d", r.code)
 	}

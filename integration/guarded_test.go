@@ -164,7 +164,7 @@ func (g *guarded) from(n int) *http.Transport {
 // in is g for a subtest: what fails is that one's failure.
 func (g *guarded) in(t *testing.T) *guarded {
 	mine := *g
-	mine.site = &site{pawl: &pawl{t: t, store: g.store, svc: g.svc}, dir: g.dir, bin: g.bin, data: g.data}
+	mine.site = g.site.in(t)
 	return &mine
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"os"
 	"testing"
 	"time"
@@ -33,6 +34,23 @@ func TestMain(m *testing.M) {
 	code := teststore.Main(m)
 	removeBinary()
 	os.Exit(code)
+}
+
+// thorough: PAWL_THOROUGH is set, as `make soak` does. Without it the longest
+// tests run a part of their cases, another one each time.
+var thorough = os.Getenv("PAWL_THOROUGH") != ""
+
+var turn = mathrand.IntN(1 << 20)
+
+// chosen picks every n-th case for this run.
+func chosen(i, n int) bool { return thorough || (i+turn)%n == 0 }
+
+// partly is how often to do something: all of it, or a part where not thorough.
+func partly(all, part int) int {
+	if thorough {
+		return all
+	}
+	return part
 }
 
 // pawl is the program put together in this process, on a store of its own.

@@ -13,6 +13,7 @@ import (
 	"github.com/pawlhq/pawl/integration/workload"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
+	"github.com/pawlhq/pawl/store/teststore"
 )
 
 // TestDaemonAndTenCommands: a daemon that rotates each second and ten commands
@@ -115,7 +116,10 @@ func (s *site) known(db *workload.Database, name string) (current, pending bool)
 }
 
 // kills counts in which phase of a rotation a kill landed.
-type kills struct{ before, created, set, promoted int }
+type kills struct {
+	mu                             sync.Mutex
+	before, created, set, promoted int
+}
 
 func (k *kills) String() string {
 	return fmt.Sprintf("%d before a value was stored, %d after that and before set, %d after set, %d after the promotion",
@@ -129,12 +133,15 @@ func (k *kills) count(s *site, db *workload.Database, name, was string, holds bo
 	if holds && !current {
 		s.t.Errorf("%s: AWSCURRENT does not log in after a kill", name)
 	}
+	open, promoted := s.holder(name, secrets.Pending) != "", s.holder(name, secrets.Current) != was
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	switch {
-	case s.holder(name, secrets.Pending) != "" && pending:
+	case open && pending:
 		k.set++
-	case s.holder(name, secrets.Pending) != "":
+	case open:
 		k.created++
-	case s.holder(name, secrets.Current) != was:
+	case promoted:
 		k.promoted++
 	default:
 		k.before++
@@ -142,9 +149,17 @@ func (k *kills) count(s *site, db *workload.Database, name, was string, holds bo
 }
 
 // TestRotateKilled kills `pawl rotate` again and again at a random instant of a
-// rotation. The next one starts at once and finishes what was left; nothing that
-// was acknowledged is lost, and no password either.
+// rotation. The next one starts at once, or as soon as the store takes the killed
+// one for dead, and finishes what was left; nothing that was acknowledged is lost,
+// and no password either.
 func TestRotateKilled(t *testing.T) {
+	var landed kills
+	t.Cleanup(func() { // when all ways have ended
+		t.Logf("kills: %v", &landed)
+		if landed.created+landed.set == 0 {
+			t.Error("no kill landed within a rotation: this run shows nothing")
+		}
+	})
 	for _, way := range []struct {
 		name, lines string
 		kind        servers.Kind
@@ -155,71 +170,93 @@ func TestRotateKilled(t *testing.T) {
 		{"mariadb/alternating-users", ", strategy: alternating-users, superuser: root", servers.MariaDB, true},
 	} {
 		t.Run(way.name, func(t *testing.T) {
+			if teststore.OnPostgres() {
+				t.Parallel() // it waits, most of the time
+			}
 			suffix := "_single"
 			if way.holds {
 				suffix = "_alternating"
 			}
 			db := database(t, way.kind, "killed"+suffix)
-			s := newSite(t, "secrets:\n  - {name: app"+way.lines+"}\n")
+			var names []string
+			lines := "secrets:\n"
+			lanes, rounds := 1, partly(40, 16)
+			if teststore.OnPostgres() { // where the next one waits for the dead one's lease
+				lanes, rounds = 6, partly(8, 2)
+			}
+			for i := range lanes {
+				names = append(names, fmt.Sprintf("app%d", i))
+				lines += "  - {name: " + names[i] + way.lines + "}\n"
+			}
+			s := newSite(t, lines)
 			s.create("root", db.Superuser().Value())
-			s.create("app", user(t, db, "killed"+suffix).Value())
-			var promised []string
-			// rotate returns how long the program took, and the rotation in it.
-			rotate := func() (whole, steps time.Duration) {
-				t.Helper()
-				began := time.Now()
-				r := s.cli("rotate", "app")
-				whole = time.Since(began)
-				id, steps := acknowledgedBy(r.out)
-				if r.code != 0 || id == "" {
-					t.Fatalf("exit code %d: %s%s", r.code, r.out, r.err)
-				}
-				if whole > 10*time.Second {
-					t.Errorf("it waited %v for a process that is dead", whole)
-				}
-				promised = append(promised, id)
-				return whole, steps
+			for _, name := range names {
+				s.create(name, user(t, db, name+"_killed"+suffix).Value())
 			}
-			rotate() // the first one of alternating users makes the clone
-			var whole, steps time.Duration
-			for range 3 {
-				w, s := rotate()
-				whole, steps = max(whole, w), max(steps, s)
-			}
-
-			var landed kills
-			for round := range 40 {
-				was := s.holder("app", secrets.Current)
-				p := s.start("rotate", "app")
-				// At any instant of the program, and of the rotation alone.
-				delay := rand.N(whole)
-				if round%2 == 1 {
-					p.begun()
-					delay = rand.N(steps)
-				}
-				select {
-				case <-time.After(delay):
-				case <-p.ended:
-				}
-				p.kill()
-				if id, _ := acknowledgedBy(p.out.String()); id != "" {
-					promised = append(promised, id)
-				}
-				landed.count(s, db, "app", was, way.holds)
-				s.keeps("app", promised...)
-				rotate()
-				s.atRest("app")
-				if err := db.Login(t.Context(), s.current("app")); err != nil {
-					t.Fatalf("after the next rotation: %v", err)
-				}
-			}
-			s.keeps("app", promised...)
-			t.Logf("the program takes %v, the rotation in it %v; kills: %v", whole.Round(time.Millisecond), steps, &landed)
-			if landed.created+landed.set == 0 {
-				t.Error("no kill landed within a rotation: this run shows nothing")
-			}
+			sideBySide(t, lanes, names, strings.Clone, func(t *testing.T, name string) {
+				s.in(t).rotateKilled(db, name, rounds, way.holds, &landed)
+			})
 		})
 	}
+}
+
+// rotateKilled kills rotations of one secret; holds: AWSCURRENT works throughout.
+func (s *site) rotateKilled(db *workload.Database, name string, rounds int, holds bool, landed *kills) {
+	t := s.t
+	patience := 10 * time.Second
+	if teststore.OnPostgres() {
+		patience += service.LeaseTime
+	}
+	var promised []string
+	// rotate returns how long the program took, and the rotation in it.
+	rotate := func() (whole, steps time.Duration) {
+		t.Helper()
+		began := time.Now()
+		r := s.cli("rotate", name)
+		whole = time.Since(began)
+		id, steps := acknowledgedBy(r.out)
+		if r.code != 0 || id == "" {
+			t.Fatalf("exit code %d: %s%s", r.code, r.out, r.err)
+		}
+		if whole > patience {
+			t.Errorf("it waited %v for a process that is dead", whole)
+		}
+		promised = append(promised, id)
+		return whole, steps
+	}
+	rotate() // the first one of alternating users makes the clone
+	var whole, steps time.Duration
+	for range 3 {
+		w, s := rotate()
+		whole, steps = max(whole, w), max(steps, s)
+	}
+	for round := range rounds {
+		was := s.holder(name, secrets.Current)
+		p := s.start("rotate", name)
+		// At any instant of the program, and of the rotation alone.
+		delay := rand.N(whole)
+		if round%2 == 1 {
+			p.begun()
+			delay = rand.N(steps * 2 / 3) // what was measured is the slowest
+		}
+		select {
+		case <-time.After(delay):
+		case <-p.ended:
+		}
+		p.kill()
+		if id, _ := acknowledgedBy(p.out.String()); id != "" {
+			promised = append(promised, id)
+		}
+		landed.count(s, db, name, was, holds)
+		s.keeps(name, promised...)
+		rotate()
+		s.atRest(name)
+		if err := db.Login(t.Context(), s.current(name)); err != nil {
+			t.Fatalf("after the next rotation: %v", err)
+		}
+	}
+	s.keeps(name, promised...)
+	t.Logf("the program takes %v, the rotation in it %v", whole.Round(time.Millisecond), steps)
 }
 
 // TestServeKilled kills the daemon again and again while secrets rotate. Started
@@ -271,7 +308,11 @@ func TestServeKilled(t *testing.T) {
 
 	var landed kills
 	resumed := 0
-	for range 40 {
+	rounds := partly(40, 16)
+	if teststore.OnPostgres() { // where the dead one's leases last a while
+		rounds = partly(16, 5)
+	}
+	for range rounds {
 		due()
 		was := map[string]string{}
 		open := false

@@ -186,7 +186,7 @@ func mustNotLogin(t testing.TB, d *workload.Database, what string, c secrets.Cre
 // until polls a condition at a real server.
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !done() {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not in time", what)

@@ -355,10 +355,11 @@ func (c *Claim) change(ctx context.Context, change func(*Secret) (Sealed, error)
 }
 
 func (c *Claim) read(ctx context.Context) (*Secret, error) {
-	if _, err := c.held(); err != nil {
+	lease, err := c.held()
+	if err != nil {
 		return nil, err
 	}
-	sec, err := c.s.store.Find(ctx, secrets.ID{ARN: c.arn})
+	sec, err := lease.Find(ctx)
 	return sec, c.lost(err)
 }
 

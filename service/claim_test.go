@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -195,6 +196,42 @@ func TestAClaimLooksAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	claim(t, h, "s")
+}
+
+// forgetful is a store that answers Find from memory, and its claims not.
+type forgetful struct {
+	service.Store
+	old *service.Secret
+}
+
+func (f *forgetful) Find(ctx context.Context, id secrets.ID) (*service.Secret, error) {
+	if f.old != nil {
+		return f.old.Clone(), nil
+	}
+	return f.Store.Find(ctx, id)
+}
+
+// A claimant sees at once what another process wrote, as a rotation function does
+// through any of them: else Pawl says that AWSCURRENT did not move.
+func TestAClaimReadsAfresh(t *testing.T) {
+	h := open(t, service.Config{})
+	h.create("s", "x")
+	f := &forgetful{Store: h.store}
+	here := service.New(service.Config{Store: f, Sealer: h.keys, Now: h.clock.now})
+	c, err := here.Claim(t.Context(), "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Release()
+	if _, err := c.Versions(t.Context()); err != nil { // those of the claim itself
+		t.Fatal(err)
+	}
+	f.old = h.record("s")
+	h.put("s", "y")
+	vs, err := c.Versions(t.Context())
+	if want := h.record("s").Versions.IDWith(secrets.Current); err != nil || vs.IDWith(secrets.Current) != want {
+		t.Errorf("AWSCURRENT is %s and not %s: %v", vs.IDWith(secrets.Current), want, err)
+	}
 }
 
 // What was decided from labels that somebody else has moved is not done.

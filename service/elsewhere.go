@@ -188,12 +188,30 @@ func (o otherServer) do(ctx context.Context, replica string, send func(ctx conte
 		return err
 	case ctx.Err() != nil:
 		return err // the caller gave up, and the server is not to blame
+	case answered(err) && o.answers(ctx, replica):
+		return err
 	case serversFault(err):
 		return o.s.outages.begin(o.name, o.there, replica, err, o.s.now())
 	case secrets.KindOf(err) == secrets.Invalid:
 		return hopeless("Replication failed: " + textOf(err))
 	}
 	return err
+}
+
+// answered reports whether the server itself says that it could not do it now.
+func answered(err error) bool {
+	kind := secrets.KindOf(err)
+	return secrets.CodeOf(err) != "" && (kind == secrets.Transient || kind == secrets.Unknown)
+}
+
+// answers reports whether the server answers a simple question about a replica: if
+// so, what it could not do is the matter with that replica alone, whose key it
+// can't reach at AWS KMS perhaps.
+func (o otherServer) answers(ctx context.Context, replica string) bool {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	_, err := o.there.DescribeReplica(ctx, DescribeReplicaInput{SecretID: replica})
+	return err == nil || !serversFault(err)
 }
 
 // unknownOperation is what a server answers that is no Pawl, or an older one.

@@ -20,10 +20,11 @@ import (
 type way struct {
 	mu        sync.Mutex
 	to        *service.Service
-	cut       error             // requests do not arrive, and this is why
-	lost      func(in any) bool // they arrive, and their answers do not; nil = none
-	meanwhile func()            // done before the next ApplyReplica arrives
-	calls     map[string]int    // by operation
+	cut       error              // requests do not arrive, and this is why
+	lost      func(in any) bool  // they arrive, and their answers do not; nil = none
+	fault     func(in any) error // what the server answers at once; nil = it does as it is asked
+	meanwhile func()             // done before the next ApplyReplica arrives
+	calls     map[string]int     // by operation
 	applied   []service.ApplyReplicaInput
 }
 
@@ -35,7 +36,7 @@ func sent[In, Out any](w *way, name string, ctx context.Context, in In, do func(
 	if a, ok := any(in).(service.ApplyReplicaInput); ok {
 		w.applied = append(w.applied, a)
 	}
-	to, cut, lost, meanwhile := w.to, w.cut, w.lost, w.meanwhile
+	to, cut, lost, meanwhile, fault := w.to, w.cut, w.lost, w.meanwhile, w.fault
 	if name == "ApplyReplica" {
 		w.meanwhile = nil
 	} else {
@@ -44,6 +45,11 @@ func sent[In, Out any](w *way, name string, ctx context.Context, in In, do func(
 	w.mu.Unlock()
 	if cut != nil {
 		return nil, cut
+	}
+	if fault != nil {
+		if err := fault(in); err != nil {
+			return nil, err
+		}
 	}
 	if meanwhile != nil {
 		meanwhile()

@@ -3,6 +3,7 @@ package service_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -271,6 +272,37 @@ func TestARefusalIsOneSecretsAlone(t *testing.T) {
 	p.wantStatus(t, "theirs", service.InSync, "")
 }
 
+// A server that answers and can't make one replica now, because a key of AWS KMS
+// does not answer there perhaps, is not away: the others do not wait for that one.
+func TestWhatOneReplicaLacksNowKeepsNobodyWaiting(t *testing.T) {
+	p := openPair(t)
+	must(t, make1(p.us.Service, "bad", "v1", "eu-west-1"))
+	for i := range 5 {
+		must(t, make1(p.us.Service, fmt.Sprint("s", i), "v1", "eu-west-1"))
+	}
+	p.toEU.fault = func(in any) error {
+		if a, ok := in.(service.ApplyReplicaInput); ok && strings.Contains(a.SecretID, ":bad-") {
+			return &secrets.Error{Kind: secrets.Transient, Code: "InternalServiceError", Err: errors.New("the key does not answer")}
+		}
+		return nil
+	}
+	err := p.us.Follow(t.Context(), p.us.clock.now())
+	wantKind(t, err, secrets.Transient, "the key does not answer")
+	p.wantStatus(t, "bad", service.InProgress, "the key does not answer")
+	must(t, make1(p.us.Service, "later", "v1", "eu-west-1"))
+	for _, name := range []string{"s0", "s1", "s2", "s3", "s4", "later"} {
+		p.follow(t)
+		p.wantStatus(t, name, service.InSync, "")
+	}
+	if len(p.known.heard) > 0 {
+		t.Errorf("the log says %q", p.known.heard)
+	}
+	p.toEU.set(func() { p.toEU.fault = nil })
+	p.us.clock.add(10 * time.Second)
+	p.follow(t)
+	p.wantStatus(t, "bad", service.InSync, "")
+}
+
 // refusing is a guard that refuses a secret.
 type refusing struct{ name string }
 
@@ -350,6 +382,68 @@ func TestPromote(t *testing.T) {
 	}
 }
 
+// What arrives in parts does not pile up, however many there are of them.
+func TestPartsDoNotPileUp(t *testing.T) {
+	h := open(t, service.Config{Region: "eu-west-1"})
+	in := service.ApplyReplicaInput{
+		SecretID: "arn:aws:secretsmanager:eu-west-1:123456789012:secret:s-AbCdEf", PrimaryRegion: "us-east-1", Revision: 3, LastChangedDate: h.clock.now(),
+	}
+	apply := func() *service.ApplyReplicaOutput {
+		t.Helper()
+		out, err := h.ApplyReplica(t.Context(), in)
+		if err != nil || out.Failed != "" {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		return out
+	}
+	in.Part = true
+	for part := range 12 {
+		in.Versions = nil
+		for i := range secrets.MaxVersions {
+			in.Versions = append(in.Versions, service.ReplicaVersion{VersionID: tok(fmt.Sprint(part, ".", i)), CreatedDate: h.clock.now(), GivenValue: service.Give(secrets.Text("x"))})
+		}
+		apply()
+	}
+	if n := len(h.find(t, service.DefaultAccount, "eu-west-1", "s").Versions); n > 8*secrets.MaxVersions {
+		t.Errorf("it has %d versions", n)
+	}
+	in.Part, in.Versions = false, in.Versions[:1]
+	in.Versions[0].VersionStages, in.Versions[0].GivenValue = []string{secrets.Current}, service.GivenValue{}
+	if out := apply(); len(out.Missing) != 0 || len(h.find(t, service.DefaultAccount, "eu-west-1", "s").Versions) != 1 {
+		t.Errorf("%+v", out)
+	}
+}
+
+// What another server says is not taken at any length.
+func TestALongRefusal(t *testing.T) {
+	p := openPair(t)
+	must(t, make1(p.us.Service, "s", "v1", "eu-west-1"))
+	p.toEU.set(func() {
+		p.toEU.fault = func(any) error {
+			return &secrets.Error{Kind: secrets.Invalid, Code: "InvalidParameterException", Err: errors.New(strings.Repeat("no\n", 1<<20))}
+		}
+	})
+	p.follow(t)
+	if s, m := p.status(t, "s"); s != service.Failed || len(m) > 1100 || strings.Contains(m, "\n") {
+		t.Errorf("%s, %d bytes", s, len(m))
+	}
+}
+
+// Only a replica on another server can be forgotten: one in this store would be
+// nobody's.
+func TestForgetReplicaOfThisStore(t *testing.T) {
+	h := open(t, service.Config{})
+	must(t, make1(h.Service, "s", "v1", "eu-west-1"))
+	must(t, h.Follow(t.Context(), h.clock.now()))
+	_, err := h.ForgetReplica(t.Context(), service.ForgetReplicaInput{SecretID: "s", ReplicaRegion: "eu-west-1"})
+	wantErr(t, err, "InvalidRequestException", "The replica in region eu-west-1 is on this server.")
+	must(t, put(h.Service, "s", "v2"))
+	must(t, h.Follow(t.Context(), h.clock.now()))
+	if got := h.find(t, service.DefaultAccount, "eu-west-1", "s").Versions.IDWith(secrets.Current); short(got) != "v2" {
+		t.Errorf("the replica has %s", short(got))
+	}
+}
+
 // A primary that came out of an older backup does not overwrite what may be the
 // only copy of a newer password.
 func TestAPrimaryThatWentBack(t *testing.T) {
@@ -426,6 +520,16 @@ func TestApplyReplicaRefuses(t *testing.T) {
 		"another account": func(in *service.ApplyReplicaInput) {
 			in.SecretID = strings.Replace(arn, "123456789012", "999999999999", 1)
 		},
+		"a name that is none": func(in *service.ApplyReplicaInput) { in.SecretID = strings.Replace(arn, ":s-", ":s s-", 1) },
+		"a longer name than there are": func(in *service.ApplyReplicaInput) {
+			in.SecretID = strings.Replace(arn, ":s-", ":"+strings.Repeat("s", 513)+"-", 1)
+		},
+		"no name":          func(in *service.ApplyReplicaInput) { in.SecretID = strings.Replace(arn, ":s-", ":-", 1) },
+		"no region":        func(in *service.ApplyReplicaInput) { in.PrimaryRegion = "us east" },
+		"a label too long": func(in *service.ApplyReplicaInput) { in.Versions[0].VersionStages[0] = strings.Repeat("L", 257) },
+		"a value too long": func(in *service.ApplyReplicaInput) {
+			in.Versions[0].GivenValue = service.Give(secrets.Binary(make([]byte, 65537)))
+		},
 		"its own region":  func(in *service.ApplyReplicaInput) { in.PrimaryRegion = "eu-west-1" },
 		"no policy":       func(in *service.ApplyReplicaInput) { in.ResourcePolicy = "{" },
 		"tags twice":      func(in *service.ApplyReplicaInput) { in.Tags = []service.Tag{{Key: "k"}, {Key: "k"}} },
@@ -438,6 +542,8 @@ func TestApplyReplicaRefuses(t *testing.T) {
 		"a value and none":   func(in *service.ApplyReplicaInput) { in.Versions[0].Empty = true },
 		"a part with labels": func(in *service.ApplyReplicaInput) { in.Part = true },
 		"no revision":        func(in *service.ApplyReplicaInput) { in.Revision = 0 },
+		// Promoted, its revision would be less than any of its old primary's.
+		"the last revision": func(in *service.ApplyReplicaInput) { in.Revision = math.MaxInt64 },
 		"too many tags": func(in *service.ApplyReplicaInput) {
 			for i := range service.MaxTags + 1 {
 				in.Tags = append(in.Tags, service.Tag{Key: fmt.Sprint(i)})

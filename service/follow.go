@@ -355,7 +355,7 @@ func (s *Service) settle(ctx context.Context, sec *Secret, results map[string]er
 			case err == nil:
 				r.Status, r.Message, r.Force = InSync, "", false
 			case errors.As(err, &never):
-				r.Status, r.Message, r.Force = Failed, string(never), false
+				r.Status, r.Message, r.Force = Failed, secrets.OneLine(never, longestMessage), false
 			case s.serverOf(r.Region) != nil && !errors.Is(err, errBusy):
 				r.Message = waiting(err)
 			}
@@ -380,6 +380,9 @@ func (s *Service) settle(ctx context.Context, sec *Secret, results map[string]er
 	}
 	return given, err
 }
+
+// longestMessage bounds a StatusMessage, in bytes: another server may have said it.
+const longestMessage = 1000
 
 // putOff is how long what is open waits after an error.
 func putOff(err error, tried bool, behind time.Duration) time.Duration {

@@ -32,6 +32,9 @@ type Lease interface {
 	// Confirm asks the store whether the claim is held, and has it begin anew: when
 	// it returns nil, LeaseTime begins. Errors: Conflict when it was lost.
 	Confirm(ctx context.Context) error
+	// Find reads the claimed secret as it is now, also what another process wrote a
+	// moment ago: a rotation function's requests go to any of them.
+	Find(ctx context.Context) (*Secret, error)
 	// Update is Store.Update of the claimed secret, which in the same transaction
 	// makes sure that the claim is held, and has it begin anew. Errors: Conflict
 	// when it was lost; then nothing is written, and change may not have run.
@@ -52,6 +55,10 @@ type unending struct {
 func (unending) Context(ctx context.Context) context.Context { return ctx }
 func (unending) Confirm(context.Context) error               { return nil }
 func (u unending) Release()                                  { u.release() }
+
+func (u unending) Find(ctx context.Context) (*Secret, error) {
+	return u.store.Find(ctx, secrets.ID{ARN: u.arn})
+}
 
 func (u unending) Update(ctx context.Context, change func(*Secret) (Sealed, error)) (*Secret, error) {
 	return u.store.Update(ctx, u.arn, change)

@@ -337,8 +337,17 @@ func (of snapshot) into(sec *Secret) {
 	sec.Changed, sec.ValueChanged = of.changed, of.valueChanged
 }
 
-// add adds versions to a record, or their values under another key.
+// mostParts is how many versions a replica has at most while parts of it arrive: its
+// own and those of its primary, and what may have been pruned there meanwhile.
+const mostParts = 8 * secrets.MaxVersions
+
+// add adds versions to a record, or their values under another key. What earlier
+// parts brought goes where it is more than a primary can have: it is asked for
+// again if it is needed.
 func (of snapshot) add(sec *Secret) {
+	if len(sec.Versions)+len(of.Versions) > mostParts {
+		sec.Versions = slices.DeleteFunc(sec.Versions, func(v secrets.Version) bool { return len(v.Labels) == 0 })
+	}
 	sec.PrimaryRegion = of.primary.Region
 	for _, v := range of.Versions {
 		v.KeyID = of.key

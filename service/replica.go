@@ -38,7 +38,7 @@ type ReplicaVersion struct {
 type ApplyReplicaInput struct {
 	SecretID         string           `json:"SecretId" aws:"required 1..2048"` // the replica's whole ARN
 	PrimaryRegion    string           `aws:"required 1..128 pattern:region"`
-	Revision         int64            `aws:"required 1.."`
+	Revision         int64            `aws:"required 1..1000000000000000000"`   // that of a promoted one is still a number
 	KmsKeyID         string           `json:"KmsKeyId,omitempty" aws:"0..2048"` // of the replica's own; "" = the default key
 	Force            bool             `json:",omitempty"`                       // a secret of this name that is in the way ends
 	Description      string           `json:",omitempty" aws:"0..2048"`
@@ -275,7 +275,8 @@ type ForgetReplicaOutput struct {
 
 // ForgetReplica has a primary forget a replica that was made a secret of its own
 // on another server, so that nothing is written to it any more. Errors:
-// ResourceNotFoundException.
+// ResourceNotFoundException, and InvalidRequestException for a replica in this
+// store: nothing would follow its primary any more, nor promote it.
 func (s *Service) ForgetReplica(ctx context.Context, in ForgetReplicaInput) (*ForgetReplicaOutput, error) {
 	if err := Check(in, nil); err != nil {
 		return nil, err
@@ -283,6 +284,14 @@ func (s *Service) ForgetReplica(ctx context.Context, in ForgetReplicaInput) (*Fo
 	sec, err := s.find(ctx, in.SecretID)
 	if err != nil {
 		return nil, err
+	}
+	l := link{primary: sec.ARN, region: in.ReplicaRegion}
+	switch here, err := s.store.Find(ctx, secrets.ID{ARN: l.replica()}); {
+	case err == nil && l.is(here):
+		return nil, refuse(invalidRequest, sec.ARN.Name, "The replica in region %s is on this server.", l.region).
+			WithHint("to promote it call StopReplicationToReplica in its region, to delete it RemoveRegionsFromReplication")
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return nil, known(err, sec.ARN.Name)
 	}
 	sec, err = s.update(ctx, sec.ARN, func(sec *Secret) (Sealed, error) {
 		n := len(sec.Replicas)

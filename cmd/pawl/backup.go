@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"filippo.io/age"
@@ -150,6 +151,9 @@ func writeBackup(cmd *cobra.Command, cfg *config.Config, file string, recipients
 	if _, tty := terminal(cmd.OutOrStdout()); tty && file == standard {
 		return nil, usage(errors.New("a backup is no text for a terminal: redirect it, or name a file"))
 	}
+	if err := notItself(cfg, file); err != nil {
+		return nil, usage(err)
+	}
 	store, keys, err := openEmbedded(ctx, cfg)
 	if err != nil {
 		return nil, notOpened(err)
@@ -169,6 +173,36 @@ func writeBackup(cmd *cobra.Command, cfg *config.Config, file string, recipients
 	}
 	err = backup.WriteFile(file, force, write)
 	return c, err
+}
+
+// notItself refuses to put a backup in the place of what it is of, or of what opens
+// it, which --force would do.
+func notItself(cfg *config.Config, file string) error {
+	if file == standard {
+		return nil
+	}
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return err
+	}
+	there, _ := os.Lstat(path)
+	p := cfg.Store.SQLite.Path
+	for of, what := range map[string]string{
+		p: "the store itself", p + "-wal": "a part of the store", p + "-shm": "a part of the store", p + ".lock": "a part of the store",
+		cfg.Store.MasterKey().KeyFile: "the master key, without which no backup opens", cfg.Path: "the configuration",
+	} {
+		if of == "" {
+			continue
+		}
+		if of, err = filepath.Abs(of); err != nil {
+			return err
+		}
+		info, err := os.Stat(of)
+		if of == path || err == nil && there != nil && os.SameFile(info, there) {
+			return fmt.Errorf("%s is %s: name another file", file, what)
+		}
+	}
+	return nil
 }
 
 // openEmbedded opens the store in a file, with its keys.

@@ -61,7 +61,8 @@ Next:
       the database asks for none, take the line password_file out of %[1]s
   pawl store migrate --config %[5]s    # makes the schema; if %[3]s may not do
       that in the database, as somebody who may: --user OWNER --password-file FILE
-  pawl init --store --config %[5]s     # binds it to the key, makes the administrator
+  pawl init --store --config %[5]s     # binds it to the key, makes the administrator;
+      or, to bring along what a store has: pawl store copy --from OLD.yaml --to %[5]s
   pawl serve --config %[5]s
 `, path, key, p.User(), password, shellWord(path))
 	return nil

@@ -17,7 +17,7 @@ func placesOf(cfg *config.Config) map[string]replica.Place {
 		places[name] = replica.Place{
 			Endpoint: r.Endpoint, CAFile: r.CAFile, CredentialsFile: r.CredentialsFile,
 			Credentials: func() (secrets.Password, error) {
-				return secretText(r.CredentialsFile, "regions."+name+".credentials_file",
+				return secretTextUpTo(mostCredentials, r.CredentialsFile, "regions."+name+".credentials_file",
 					"make an access key at that server: pawl access create NAME --policy FILE --json, and put its output into the file")
 			},
 		}

@@ -29,8 +29,9 @@ func newStoreMigrate(g *globals) *cobra.Command {
 		Short: "Make a database ready to be the store, or bring it up to date",
 		Long: `Makes the schema "pawl" in the database of store.postgres, or brings it to this
 Pawl's version: forward only, never back. It changes nothing where there is nothing
-to do, and any number may run at once. A running Pawl of an older version is to be
-stopped before; it refuses to start on a newer schema.
+to do, and any number may run at once. For an upgrade run it, by the new program,
+before the daemons are replaced: those that run go on over a newer schema, but one
+that starts refuses another than its own.
 
 It logs in as the user of the DSN, who must then be allowed to create a schema in
 the database; with --user as somebody else, who comes to own the schema, and the

@@ -27,7 +27,7 @@ const (
 	slack = time.Minute
 	// leastEvery is the time in which each user must have rotated once, on average,
 	// whatever happened.
-	leastEvery = 30 * time.Second
+	leastEvery = 40 * time.Second
 	// checkFor is how long may be thought about one history of labels.
 	checkFor = 20 * time.Second
 	// collectEvery is how often the journal is read, before the store forgets.
@@ -123,7 +123,6 @@ type verdict struct {
 	plan   []fault
 
 	violations []violation
-	notes      map[string][]string // by secret: what to know of a violation
 	rotations  int
 	fewest     int
 	sets       int // passwords set at the target
@@ -374,7 +373,7 @@ func (v *verdict) story(b *strings.Builder, bad violation, around time.Duration)
 		fmt.Fprintf(b, "  %s %s\n", l.at.UTC().Format("15:04:05.000000"), l.text)
 	}
 	for _, r := range v.replicas {
-		for _, l := range r.about(bad.secret, 12) {
+		for _, l := range r.about(bad.secret, bad.at.Add(-around), bad.at.Add(around)) {
 			fmt.Fprintf(b, "  replica %d: %s\n", r.n, l)
 		}
 	}

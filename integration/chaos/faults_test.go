@@ -47,54 +47,88 @@ func (s *storm) do(ctx context.Context, f fault) {
 	s.mu.Lock()
 	s.done[f.trouble]++
 	s.mu.Unlock()
-	if f.trouble == storeDies {
-		if err := s.w.store.Kill(); err != nil {
-			s.failed("killing the store: %v", err)
-		}
-		if err := s.w.store.Restart(context.WithoutCancel(ctx)); err != nil {
-			s.failed("starting the store: %v", err)
-		}
+	switch f.trouble {
+	case storeDies:
+		s.restartStore(ctx)
+		return
+	case slow:
+		r := s.w.replicas[f.replica]
+		r.store.Slow(f.delay)
+		r.target.Slow(f.delay)
+		s.sleep(ctx, f.end)
+		r.store.Slow(0)
+		r.target.Slow(0)
 		return
 	}
 	r := s.w.replicas[f.replica]
-	if f.delay > 0 {
-		r.store.Slow(f.delay)
-		defer r.store.Slow(0)
-		r.target.Slow(f.delay)
-		defer r.target.Slow(0)
-		if f.trouble != slow {
-			s.sleep(ctx, f.at+lead)
+	strike := sync.OnceFunc(func() { s.strike(r, f) })
+	if f.aimed {
+		struck := make(chan struct{})
+		r.target.Watch(func(fromClient bool, b []byte) bool {
+			if fromClient && sets(b) {
+				strike()
+				select {
+				case struck <- struct{}{}:
+				default:
+				}
+			}
+			return true
+		})
+		select {
+		case <-struck:
+		case <-time.After(time.Until(s.began.Add(f.at + lead))):
+		case <-ctx.Done():
 		}
+		r.target.Watch(nil)
 	}
-	if f.disables() {
-		s.mu.Lock()
-		s.blows = append(s.blows, blow{f.replica, time.Now(), f.trouble})
-		s.mu.Unlock()
-	}
+	strike()
+	s.sleep(ctx, f.end)
 	switch f.trouble {
 	case killed:
-		r.kill()
-		s.sleep(ctx, f.end)
+		r.reap()
 		if err := r.start(f.skew); err != nil {
 			s.failed("%v", err)
 		}
-		return
+	case paused:
+		r.wake()
+	default:
+		r.store.Heal()
+		r.target.Heal()
+	}
+}
+
+// strike begins what disables a replica, at once.
+func (s *storm) strike(r *replica, f fault) {
+	switch f.trouble {
+	case killed:
+		r.strike()
 	case paused:
 		r.pause()
-		defer r.wake()
-	case cutStore:
-		r.store.Cut()
-		defer r.store.Heal()
-	case cutTarget:
-		r.target.Cut()
-		defer r.target.Heal()
-	case cutBoth:
-		r.store.Cut()
-		defer r.store.Heal()
-		r.target.Cut()
-		defer r.target.Heal()
+	default:
+		if f.trouble != cutTarget {
+			r.store.Cut()
+		}
+		if f.trouble != cutStore {
+			r.target.Cut()
+		}
 	}
-	s.sleep(ctx, f.end)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.blows = append(s.blows, blow{f.replica, time.Now(), f.trouble})
+}
+
+// restartStore kills the store's server, and starts it as soon as what is left of it
+// lets it.
+func (s *storm) restartStore(ctx context.Context) {
+	err := s.w.store.Kill()
+	for deadline := time.Now().Add(10 * time.Second); err == nil; time.Sleep(100 * time.Millisecond) {
+		if again := s.w.store.Restart(context.WithoutCancel(ctx)); again == nil {
+			return
+		} else if time.Now().After(deadline) {
+			err = again
+		}
+	}
+	s.failed("the store's server: %v", err)
 }
 
 func (s *storm) failed(format string, args ...any) {

@@ -18,7 +18,7 @@ import (
 // takeoverLimit is how long a dead or silent replica's rotation may wait for
 // another one: the lease, the second between two looks for what is due, and time
 // to do it on a busy machine.
-const takeoverLimit = service.LeaseTime + 5*time.Second
+const takeoverLimit = service.LeaseTime + 8*time.Second
 
 // duel is a world of two replicas, in which one secret rotates when it is asked to.
 type duel struct {

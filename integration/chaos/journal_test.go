@@ -53,6 +53,7 @@ type journal struct {
 	seen   map[int64]bool
 	states map[string][]state
 	values map[string]secrets.Credentials // by version: each is kept, the store forgets
+	wanted map[string]string              // versions whose values are still to be read → secret
 }
 
 // newJournal has the store note every write of a secret, in the transaction that
@@ -80,7 +81,7 @@ func (w *world) newJournal() *journal {
 			RETURN NULL;
 		END $$`,
 		"CREATE TRIGGER chaos AFTER INSERT OR UPDATE ON pawl.leases FOR EACH ROW EXECUTE FUNCTION chaos.claimed()")
-	j := &journal{w: w, seen: map[int64]bool{}, states: map[string][]state{}, values: map[string]secrets.Credentials{}}
+	j := &journal{w: w, seen: map[int64]bool{}, states: map[string][]state{}, values: map[string]secrets.Credentials{}, wanted: map[string]string{}}
 	if err := j.read(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
@@ -110,7 +111,6 @@ func (j *journal) read(ctx context.Context) error {
 	var s state
 	var record string
 	var port *int
-	fresh := map[string]string{} // version → secret
 	_, err = pgx.ForEachRow(rows, []any{&n, &s.secret, &record, &port, &s.at}, func() error {
 		if j.seen[n] {
 			return nil
@@ -130,7 +130,7 @@ func (j *journal) read(ctx context.Context) error {
 				s.labels[l] = v.ID
 			}
 			if _, ok := j.values[v.ID]; !ok && !v.Empty {
-				fresh[v.ID] = s.secret
+				j.wanted[v.ID] = s.secret
 			}
 		}
 		j.states[s.secret] = append(j.states[s.secret], s)
@@ -140,21 +140,18 @@ func (j *journal) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for id, name := range fresh {
-		if !slices.ContainsFunc(j.w.users, func(u user) bool { return u.secret == name }) {
-			continue
+	for id, name := range j.wanted {
+		if slices.ContainsFunc(j.w.users, func(u user) bool { return u.secret == name }) {
+			// Past the service, which would note that it was read.
+			v, err := j.w.value(ctx, name, id)
+			if err == nil {
+				j.values[id], err = secrets.ParseCredentials(v)
+			}
+			if err != nil && !errors.Is(err, service.ErrNotFound) { // else it was given up
+				return fmt.Errorf("the value of version %s of %s: %w", id, name, err)
+			}
 		}
-		// Past the service, which would note that it was read.
-		v, err := j.w.value(ctx, name, id)
-		if errors.Is(err, service.ErrNotFound) {
-			continue // it was given up before it could be read
-		}
-		if err == nil {
-			j.values[id], err = secrets.ParseCredentials(v)
-		}
-		if err != nil {
-			return fmt.Errorf("the value of version %s of %s: %w", id, name, err)
-		}
+		delete(j.wanted, id)
 	}
 	return nil
 }

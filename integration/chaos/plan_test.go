@@ -33,7 +33,8 @@ type fault struct {
 	trouble trouble
 	at, end time.Duration // since the beginning
 	replica int           // none of storeDies
-	delay   time.Duration // of slow links, each way; before a pause or a cut they may be slow too
+	delay   time.Duration // of slow links, each way
+	aimed   bool          // it comes when the replica sends a password to the target
 	skew    time.Duration // of the clock after a kill
 }
 
@@ -45,10 +46,11 @@ func (f fault) String() string {
 	switch f.trouble {
 	case killed:
 		s += fmt.Sprintf(", then its clock is wrong by %v", f.skew)
-	default:
-		if f.delay > 0 {
-			s += fmt.Sprintf(", %v each way", f.delay)
-		}
+	case slow:
+		s += fmt.Sprintf(", %v each way", f.delay)
+	}
+	if f.aimed {
+		s += ", aimed"
 	}
 	return s
 }
@@ -59,9 +61,8 @@ func (f fault) disables() bool { return f.trouble != slow && f.trouble != storeD
 // maxSkew is how wrong a clock may be.
 const maxSkew = 10 * time.Minute
 
-// lead is how long links are slow before a pause or a cut, so that something is on
-// its way when it comes.
-const lead = time.Second
+// lead is how long what is aimed waits for its moment.
+const lead = 2 * time.Second
 
 // quiet is how long before the end nothing begins any more.
 const quiet = time.Second
@@ -111,25 +112,22 @@ func plan(seed uint64, length time.Duration, replicas int) []fault {
 			}
 			f.replica = there[random.IntN(len(there))]
 		}
-		if f.disables() && f.trouble != killed && random.IntN(3) > 0 {
-			f.delay = between(20*time.Millisecond, 150*time.Millisecond)
-		}
 		fs = append(fs, f)
 	}
 	long := func(t trouble, at time.Duration) {
-		add(fault{trouble: t, at: at, end: at + lead + between(service.LeaseTime+2*time.Second, 24*time.Second)})
+		add(fault{trouble: t, at: at, aimed: true, end: at + lead + between(service.LeaseTime+2*time.Second, 24*time.Second)})
 	}
 	for minute := time.Duration(0); minute+time.Minute <= length; minute += time.Minute {
 		long(paused, minute+between(3*time.Second, 8*time.Second))
 		at, by := minute+between(9*time.Second, 13*time.Second), between(2*time.Minute, maxSkew).Round(time.Second)
 		add(fault{trouble: killed, at: at, end: at + between(100*time.Millisecond, 3*time.Second), skew: by * time.Duration(1-2*random.IntN(2))})
-		long([]trouble{cutStore, cutTarget, cutBoth, cutBoth}[random.IntN(4)], minute+between(28*time.Second, 32*time.Second))
+		long([]trouble{cutStore, cutTarget, cutBoth, cutBoth, cutBoth}[random.IntN(5)], minute+between(28*time.Second, 32*time.Second))
 	}
 	for at := between(time.Second, 3*time.Second); at < length-quiet; at += between(500*time.Millisecond, 3500*time.Millisecond) {
-		f := fault{at: at, end: at + lead + between(time.Second, 24*time.Second)}
+		f := fault{at: at, aimed: random.IntN(2) == 0, end: at + lead + between(time.Second, 24*time.Second)}
 		switch n := random.IntN(100); {
 		case n < 35:
-			f.trouble, f.end = killed, at+between(100*time.Millisecond, 3*time.Second)
+			f.trouble, f.end = killed, at+lead+between(100*time.Millisecond, 3*time.Second)
 			if random.IntN(2) == 0 {
 				f.skew = between(-maxSkew, maxSkew).Round(time.Second)
 			}
@@ -138,9 +136,9 @@ func plan(seed uint64, length time.Duration, replicas int) []fault {
 		case n < 75:
 			f.trouble = []trouble{cutStore, cutTarget, cutBoth}[random.IntN(3)]
 		case n < 92:
-			f.trouble, f.delay = slow, between(time.Millisecond, 100*time.Millisecond)
+			f.trouble, f.aimed, f.delay = slow, false, between(time.Millisecond, 100*time.Millisecond)
 		default:
-			f.trouble, f.end = storeDies, at+time.Second
+			f.trouble, f.aimed, f.end = storeDies, false, at+time.Second
 		}
 		add(f)
 	}

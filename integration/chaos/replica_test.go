@@ -33,7 +33,6 @@ type replica struct {
 	endpoint string        // "" while it does not serve
 	skew     time.Duration // of its clock
 	starts   int
-	stopped  bool
 	faults   []string // what it did that it must not
 	log      *os.File
 }
@@ -85,7 +84,7 @@ func (r *replica) launch() error {
 		return err
 	}
 	r.starts++
-	r.cmd, r.ended, r.endpoint, r.stopped = cmd, make(chan struct{}), "", false
+	r.cmd, r.ended, r.endpoint = cmd, make(chan struct{}), ""
 	began, _ := r.log.Seek(0, io.SeekEnd)
 	go r.attend(cmd, out, r.ended, began)
 	return nil
@@ -140,26 +139,37 @@ func (r *replica) logged(from int64) string {
 
 // kill is kill -9, and it stays down.
 func (r *replica) kill() {
-	r.mu.Lock()
-	cmd, ended := r.cmd, r.ended
-	r.cmd, r.endpoint, r.stopped = nil, "", false
-	r.mu.Unlock()
-	if cmd == nil {
-		return
-	}
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
-	<-ended
+	r.strike()
+	r.reap()
 }
 
-// pause is SIGSTOP, and wake its end.
-func (r *replica) pause() { r.signal(syscall.SIGSTOP, true) }
-func (r *replica) wake()  { r.signal(syscall.SIGCONT, false) }
-
-func (r *replica) signal(s syscall.Signal, stopped bool) {
+// strike is kill without waiting, and reap waits.
+func (r *replica) strike() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cmd != nil {
-		r.stopped = stopped
+		_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL) // it may have ended
+	}
+	r.cmd, r.endpoint = nil, ""
+}
+
+func (r *replica) reap() {
+	r.mu.Lock()
+	ended := r.ended
+	r.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
+}
+
+// pause is SIGSTOP, and wake its end.
+func (r *replica) pause() { r.signal(syscall.SIGSTOP) }
+func (r *replica) wake()  { r.signal(syscall.SIGCONT) }
+
+func (r *replica) signal(s syscall.Signal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cmd != nil {
 		_ = syscall.Kill(-r.cmd.Process.Pid, s) // it may have ended
 	}
 }
@@ -202,17 +212,19 @@ func (r *replica) told() []string {
 	return out
 }
 
-// about are the last lines of the log that tell of a secret.
-func (r *replica) about(secret string, n int) []string {
+// about are the lines of the log that tell of a secret's rotations, from one time to
+// another.
+func (r *replica) about(secret string, from, to time.Time) (out []string) {
 	b, err := os.ReadFile(r.log.Name())
 	if err != nil {
 		return nil
 	}
-	var out []string
 	for line := range strings.Lines(string(b)) {
-		if strings.Contains(line, secret) {
+		stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+		at, err := time.Parse(time.RFC3339, stamp)
+		if err == nil && !at.Before(from) && !at.After(to) && strings.Contains(line, "secret="+secret+" ") && !strings.Contains(line, "msg=request") {
 			out = append(out, strings.TrimSpace(line))
 		}
 	}
-	return out[max(0, len(out)-n):]
+	return out
 }

@@ -72,10 +72,14 @@ type secret struct {
 	Values service.Sealed  `json:"values"`
 }
 
-// end is the last line. The digest is of all lines between the first and this one.
+// end is the last line. The digest is of all lines between the first and this one,
+// and the proof, for it and the first line, is by the master key: who may read the
+// file as a further recipient has its key, and could write another one with it.
 type end struct {
 	Size   sqlite.Size `json:"size"`
 	Digest []byte      `json:"digest"`
+	Master string      `json:"master"` // the id of the master key
+	Proof  []byte      `json:"proof"`
 }
 
 // Writer writes backups.
@@ -112,6 +116,7 @@ func (b Writer) Write(ctx context.Context, w io.Writer) (*Contents, error) {
 		if err := l.put(h); err != nil {
 			return err
 		}
+		first := l.digest.Sum(nil)
 		l.digest.Reset()
 		if err := every(ctx, n, l, func(done int) {
 			if b.Progress != nil {
@@ -124,7 +129,11 @@ func (b Writer) Write(ctx context.Context, w io.Writer) (*Contents, error) {
 			return secrets.Errorf(secrets.Invalid, "the store says that it has %+v, and has %+v", h.Size, l.size).
 				WithHint("it is damaged: stop every Pawl that uses it, and restore an earlier backup")
 		}
-		if err := l.put(entry{End: &end{l.size, l.digest.Sum(nil)}}); err != nil {
+		last := &end{Size: l.size, Digest: l.digest.Sum(nil)}
+		if last.Master, last.Proof, err = b.Keys.Vouch(ctx, append(first, last.Digest...)); err != nil {
+			return err
+		}
+		if err := l.put(entry{End: last}); err != nil {
 			return err
 		}
 		if err := encrypted.Close(); err != nil {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -137,7 +139,7 @@ func (h *house) add(t testing.TB, i int) {
 func (h *house) backup(t testing.TB, to ...age.Recipient) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	c, err := Writer{Store: h.store, Keys: h.keys, Recipients: to, Now: time.Now}.Write(t.Context(), &out)
+	c, err := Writer{Store: h.store, Keys: h.keys, Recipients: to, Now: later}.Write(t.Context(), &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -414,6 +416,78 @@ func TestWrongKeys(t *testing.T) {
 	}
 }
 
+// Who can read a backup as a further recipient can also write one, with the same
+// file key even: what he changed is not restored.
+func TestARecipientCannotAlterABackup(t *testing.T) {
+	h := build(t, 2)
+	id, to, err := identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := age.Decrypt(bytes.NewReader(h.backup(t, to)), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
+	// forge writes all lines as change leaves them, with a digest that fits them.
+	forge := func(change func(lines [][]byte)) []byte {
+		all := slices.Clone(lines)
+		change(all)
+		var last entry
+		if err := json.Unmarshal(all[len(all)-1], &last); err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(bytes.Join(all[1:len(all)-1], nil))
+		last.End.Digest = sum[:]
+		all[len(all)-1], err = json.Marshal(last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return encrypted(t, to, string(bytes.Join(all, nil))+"\n")
+	}
+	replaceAll := func(old, by string) func([][]byte) {
+		return func(all [][]byte) {
+			before := string(bytes.Join(all, nil))
+			for i := range all {
+				all[i] = bytes.ReplaceAll(all[i], []byte(old), []byte(by))
+			}
+			if string(bytes.Join(all, nil)) == before {
+				t.Fatalf("there is no %s in it", old)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"as it was":        {forge(func([][]byte) {}), ""},
+		"another policy":   {forge(replaceAll(`"Key":"a"`, `"Key":"b"`)), "was altered by somebody who may read it"},
+		"a later date":     {forge(replaceAll(`"created":"2`, `"created":"3`)), "was altered by somebody who may read it"},
+		"no record at all": {forge(func(all [][]byte) { all[len(all)-2] = []byte(`{"principal":{}}` + "\n") }), "without a record"},
+		"another's proof":  {forge(replaceAll(`"master":"`+h.keys.KeyID(), `"master":"`+build(t, 1).keys.KeyID())), "was made with master key"},
+		"no proof":         {forge(replaceAll(`"proof":"`, `"proof":"AAAA`)), "was altered by somebody who may read it"},
+	} {
+		path := filepath.Join(t.TempDir(), "pawl.db")
+		_, err := (Reader{Master: h.master, Identities: []age.Identity{id}}).Restore(t.Context(), bytes.NewReader(c.file), Target{Path: path, Now: later})
+		if c.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Lstat(path); err == nil {
+			t.Errorf("%s: it was restored", name)
+		}
+	}
+}
+
 func encrypted(t *testing.T, to age.Recipient, text string) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -497,7 +571,7 @@ func TestFullDisk(t *testing.T) {
 	h := build(t, 12)
 	size := len(h.backup(t))
 	for _, room := range []int{0, 100, size / 2, size - 1} {
-		_, err := Writer{Store: h.store, Keys: h.keys, Now: time.Now}.Write(t.Context(), &full{room})
+		_, err := Writer{Store: h.store, Keys: h.keys, Now: later}.Write(t.Context(), &full{room})
 		if err == nil || secrets.KindOf(err) != secrets.Invalid || !strings.Contains(err.Error(), "no space left") {
 			t.Errorf("with room for %d: %v", room, err)
 		}

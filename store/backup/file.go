@@ -21,7 +21,9 @@ func WriteFile(path string, force bool, write func(io.Writer) error) (err error)
 	}
 	info, err := os.Lstat(path)
 	switch {
-	case err == nil && (!force || info.IsDir()):
+	case err == nil && info.IsDir():
+		return secrets.Errorf(secrets.Invalid, "%s is a folder", path).WithHint("name a file in it")
+	case err == nil && !force:
 		return taken()
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return written(err)

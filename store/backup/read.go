@@ -87,7 +87,7 @@ func (r Reader) read(ctx context.Context, src io.Reader, p *passage) (*Contents,
 		c.MasterKey = by.made[0]
 	}
 	if err = in.header(&c.Header); err == nil {
-		err = r.entries(ctx, in, c.Header, p)
+		err = r.entries(ctx, in, c.Header, p, by)
 	}
 	switch {
 	case from.err != nil:
@@ -99,7 +99,9 @@ func (r Reader) read(ctx context.Context, src io.Reader, p *passage) (*Contents,
 }
 
 // entries reads all that comes after the header.
-func (r Reader) entries(ctx context.Context, in *entries, h Header, p *passage) error {
+func (r Reader) entries(ctx context.Context, in *entries, h Header, p *passage, by *masterIdentity) error {
+	first := in.digest.Sum(nil)
+	in.digest.Reset()
 	var named []seal.NamedKey
 	var keys *seal.Keyring // made when all named keys are there
 	ready := func() error {
@@ -138,6 +140,9 @@ func (r Reader) entries(ctx context.Context, in *entries, h Header, p *passage) 
 		case e.Kept != nil && p.into != nil:
 			return p.into.kept(ctx, e.Kept)
 		case e.Principal != nil:
+			if e.Principal.Record == nil {
+				return damaged(errors.New("a principal without a record"))
+			}
 			if err := principals.Opens(ctx, e.Principal.Record, keys); err != nil {
 				return err
 			}
@@ -184,6 +189,14 @@ func (r Reader) entries(ctx context.Context, in *entries, h Header, p *passage) 
 		return damaged(fmt.Errorf("it should hold %+v, and holds %+v", last.Size, again.size))
 	case !bytes.Equal(last.Digest, in.digest.Sum(nil)):
 		return damaged(errors.New("its digest is another one"))
+	}
+	switch ok, known := by.keys.Vouched(last.Master, append(first, last.Digest...), last.Proof); {
+	case !known:
+		return secrets.Errorf(secrets.Invalid, "the backup was made with master key %s; %s", last.Master, by.keys).
+			WithHint("put the key file back that was in use when the backup was made")
+	case !ok:
+		return secrets.Errorf(secrets.Invalid, "the backup was altered by somebody who may read it, but has not the master key").
+			WithHint("do not use it: find out who could write to it, and take one that was kept elsewhere")
 	}
 	p.again = again.digest.Sum(nil)
 	return nil
@@ -251,6 +264,7 @@ func (in *entries) header(h *Header) error {
 	if err != nil {
 		return damaged(err)
 	}
+	in.digest.Write(text)
 	if err := json.Unmarshal(text, h); err != nil || h.Pawl != kindOfFile {
 		return secrets.Errorf(secrets.Invalid, "this is an age file, but no backup of Pawl's").
 			WithHint("name the file that pawl backup wrote")

@@ -134,9 +134,6 @@ func (f *filling) keys(ctx context.Context, named []seal.NamedKey) error {
 func (f *filling) kept(ctx context.Context, k *kept) error { return f.store.Keep(ctx, k.Name, k.Value) }
 
 func (f *filling) principal(ctx context.Context, p *principal) error {
-	if p.Record == nil {
-		return damaged(errors.New("a principal without a record"))
-	}
 	err := f.store.CreatePrincipal(ctx, p.Record)
 	if errors.Is(err, principals.ErrExists) {
 		return damaged(errors.New("a principal is in it twice"))

@@ -118,11 +118,26 @@ func parseDSN(c Config) (*pgxpool.Config, error) {
 	config.MinConns, config.MinIdleConns = 0, 0
 	config.MaxConnIdleTime, config.HealthCheckPeriod = 5*time.Minute, 30*time.Second
 	config.MaxConnLifetime, config.MaxConnLifetimeJitter = time.Hour, 10*time.Minute
-	config.PingTimeout = 5 * time.Second
+	config.PingTimeout, config.BeforeClose = signOfLife, hangUp
 	return config, nil
 }
 
-const defaultConnections = 16
+const (
+	defaultConnections = 16
+	// signOfLife is how long a connection that has been idle may take to answer before
+	// another one is made: when a machine is gone, all those to it have to be found
+	// out, one after the other, while somebody waits.
+	signOfLife = 750 * time.Millisecond
+)
+
+// hangUp ends a connection that was given up already. The driver would listen to it
+// for up to 15 s, so that the server may end it in good order, and so long it would
+// count as one of the pool's.
+func hangUp(conn *pgx.Conn) {
+	if conn.IsClosed() {
+		_ = conn.PgConn().Conn().Close()
+	}
+}
 
 // session is how the sessions of a store are. They travel in the startup packet,
 // where they win over what the role or the database has set.

@@ -22,6 +22,7 @@ import (
 // SQLSTATEs (PostgreSQL documentation, "PostgreSQL Error Codes") that say more than
 // their class does.
 const (
+	protocolViolation   = "08P01" // what PgBouncer says of session settings that it does not pass on
 	readOnlyTransaction = "25006"
 	changedResult       = "0A000" // of a statement that was prepared before a migration
 	uniqueViolation     = "23505"
@@ -103,7 +104,7 @@ func classify(name string, err error) error {
 		return secrets.Errorf(secrets.Transient, "the store (%s) was not waited for: %w", name, context.Canceled).WithHint("try again")
 	case errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err):
 		return secrets.Errorf(secrets.Transient, "the store (%s) did not answer in time: %w", name, context.DeadlineExceeded).
-			WithHint("try again; if it stays so, see whether the database is overloaded, or a firewall drops what is sent to it")
+			WithHint("try again; if it stays so, see whether the database is overloaded or waits for a standby, or a firewall drops what is sent to it")
 	case errors.As(err, &dns):
 		return fail(secrets.Transient, "is not to be found", "check the host in store.postgres.dsn")
 	case lost(err):
@@ -120,6 +121,8 @@ func verdict(pe *pgconn.PgError) (what string, kind secrets.Kind, hint string) {
 	switch pe.Code {
 	case readOnlyTransaction:
 		return "only reads", secrets.Transient, "wait for the fail-over to end; name all servers, or the primary's address, in store.postgres.dsn"
+	case protocolViolation:
+		return "does not take Pawl's connection", secrets.Invalid, "name the database itself in store.postgres.dsn, and no pooler before it (PgBouncer): Pawl keeps its connections by itself"
 	case changedResult, idleInTransaction:
 		return "was interrupted", secrets.Transient, "try again"
 	case invalidDatabase:

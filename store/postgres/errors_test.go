@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/pawlhq/pawl/integration/servers"
 	"github.com/pawlhq/pawl/integration/servers/servertest"
 	"github.com/pawlhq/pawl/secrets"
@@ -57,6 +59,7 @@ func TestErrorsOfOpen(t *testing.T) {
 		"nobody listens":    {Config{DSN: to(free.Addr()), Password: password}, secrets.Transient, []string{"can't be reached", "store.postgres.dsn"}},
 		"nobody answers":    {Config{DSN: to(silent.Addr()), Password: password}, secrets.Transient, []string{"did not answer in time"}},
 		"no such host":      {Config{DSN: dsn("no-such-host.invalid", 5432, "/pawl?sslmode=disable"), Password: password}, secrets.Transient, []string{"no-such-host.invalid"}},
+		"a pooler":          {Config{DSN: to(pooler(t)), Password: password}, secrets.Invalid, []string{"unsupported startup parameter", "08P01", "PgBouncer"}},
 		"no TLS":            {Config{DSN: dsn(l.Host, l.Port, "/"+db+"?sslmode=require"), Password: password}, secrets.Invalid, []string{"no TLS", "sslmode=disable"}},
 		"unknown authority": {Config{DSN: dsn(tls.Host, tls.Port, "/postgres?sslmode=verify-full"), Password: password}, secrets.Invalid, []string{"not trusted", "sslrootcert"}},
 		"unknown setting":   {Config{DSN: dsn(l.Host, l.Port, "/"+db+"?no_such_setting=1"), Password: password}, secrets.Invalid, []string{"42704"}},
@@ -82,6 +85,31 @@ func TestErrorsOfOpen(t *testing.T) {
 		_, err := Open(within(t, 3*time.Second), Config{DSN: dsn(tls.Host, tls.Port, "/postgres?sslmode=verify-full&sslrootcert="+url.QueryEscape(tls.CAFile)), Password: password})
 		wantError(t, err, secrets.Denied, "refuses the login") // by a server that was believed
 	})
+}
+
+// pooler answers as PgBouncer does whoever brings settings of his session.
+func pooler(t testing.TB) net.Addr {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b := pgproto3.NewBackend(c, c)
+			if _, err := b.ReceiveStartupMessage(); err == nil {
+				b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "08P01", Message: "unsupported startup parameter: jit"})
+				_ = b.Flush() // the client may be gone
+			}
+			c.Close()
+		}
+	}()
+	return l.Addr()
 }
 
 // What a running store meets: each time it says what is wrong, and goes on when it

@@ -21,12 +21,13 @@ type gate struct {
 	shut   bool // every connection is closed at once
 	losing bool // the next answer is lost, and its connection
 	lost   chan struct{}
+	hung   map[net.Conn]bool // through which nothing comes any more
 	open   map[net.Conn]bool // those of the clients; whether something was sent since losing began
 }
 
 func newGate(t testing.TB, s *servers.Server) *gate {
 	t.Helper()
-	g := &gate{open: map[net.Conn]bool{}}
+	g := &gate{open: map[net.Conn]bool{}, hung: map[net.Conn]bool{}}
 	g.port = servertest.Proxy(t, func() *servers.Server { return s }, g.serve)
 	return g
 }
@@ -51,6 +52,22 @@ func (g *gate) mend() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.shut = false
+}
+
+// hang has nothing come through the connections that there are, which stay open, as
+// when a machine is gone and another one has its address.
+func (g *gate) hang() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for c := range g.open {
+		g.hung[c] = true
+	}
+}
+
+func (g *gate) hangs(client net.Conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.hung[client]
 }
 
 // loseNext has the answer to what is sent next not arrive. The channel is closed
@@ -87,7 +104,7 @@ func (g *gate) serve(client, server net.Conn) {
 				client.Close()
 				return
 			}
-			if n > 0 {
+			if n > 0 && !g.hangs(client) {
 				g.mu.Lock()
 				g.open[client] = true
 				g.mu.Unlock()
@@ -105,6 +122,9 @@ func (g *gate) serve(client, server net.Conn) {
 		n, err := server.Read(b)
 		if n > 0 && g.loses(client) {
 			return
+		}
+		if g.hangs(client) {
+			n = 0
 		}
 		if _, gone := client.Write(b[:n]); err != nil || gone != nil {
 			return

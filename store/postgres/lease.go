@@ -162,6 +162,12 @@ func (l *lease) Confirm(ctx context.Context) error {
 	return err
 }
 
+// Find implements service.Lease.
+func (l *lease) Find(ctx context.Context) (*service.Secret, error) {
+	l.s.cache.forget(placeOf(l.arn).mark())
+	return l.s.Find(ctx, secrets.ID{ARN: l.arn})
+}
+
 // fenceQuery begins a claim anew, if it is held. It comes after the lock of the
 // secret's row, in every transaction that locks both.
 const fenceQuery = `UPDATE pawl.leases SET until = clock_timestamp() + $4::interval, beat = beat + 1

@@ -44,6 +44,9 @@ type claims struct {
 
 const (
 	ownConnections = 2 // for claims and for renewals
+	// leaving is how many more of them may be there that were given up and are being
+	// closed, which takes a while where the server does not answer.
+	leaving = 4
 	// farewell bounds how long who gives a claim up waits for the database to hear
 	// of it; otherwise the claim ends by itself.
 	farewell = 2 * time.Second
@@ -92,7 +95,7 @@ func (s *Store) beginClaims(ctx context.Context) error {
 	s.leaseTime, s.guard = service.LeaseTime, service.LeaseGuard
 	s.held, s.roused = map[secrets.ARN]*lease{}, make(chan struct{}, 1)
 	config := s.pool.Config()
-	config.MaxConns, config.MinConns, config.MinIdleConns = ownConnections, 0, 0
+	config.MaxConns, config.MinConns, config.MinIdleConns = ownConnections+leaving, 0, 0
 	// To plan one of these statements takes longer than to execute it.
 	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	s.own, err = pgxpool.NewWithConfig(ctx, config)
@@ -242,8 +245,13 @@ func (s *Store) claimOnce() bool {
 		return secrets.KindOf(err) == secrets.Transient, err
 	})
 	s.desk.Lock()
-	for _, a := range asked {
-		s.answer(a, r, err)
+	// Those who still wait come first: no claim is for who has gone.
+	for _, gone := range [...]bool{false, true} {
+		for _, a := range asked {
+			if a.gone == gone {
+				s.answer(a, r, err)
+			}
+		}
 	}
 	locked := 0
 	for _, g := range r.given {
@@ -280,7 +288,8 @@ func (s *Store) answer(a *asking, r *request, err error) {
 		if before := s.held[a.arn]; before != nil {
 			_ = before.lose(taken())
 		}
-		if a.gone {
+		if a.gone || s.shut {
+			a.err = secrets.Errorf(secrets.Invalid, "the store (%s) is closed", s.name) // who has gone reads nothing
 			_ = a.lease.lose(taken())
 			s.given = append(s.given, &giving{lease: a.lease, since: time.Now(), done: make(chan struct{})})
 			break

@@ -290,6 +290,44 @@ func TestClaimThatNobodyWaitsForIsFree(t *testing.T) {
 	}
 }
 
+// Of several who ask for one claim in one request it is for one who still waits; and
+// for nobody where the store is closed meanwhile.
+func TestClaimIsForWhoWaits(t *testing.T) {
+	l := at(t, servers.Postgres15)
+	s := l.open(t, l.database(t))
+	a := createSecret(t, s, 0)
+	request := func(meanwhile func(first *asking)) (first, second *asking) {
+		first, second = &asking{arn: a, done: make(chan struct{})}, &asking{arn: a, done: make(chan struct{})}
+		s.desk.Lock()
+		s.claimer = true // this test
+		s.desk.Unlock()
+		for _, who := range []*asking{first, second} {
+			if err := s.ask(who); err != nil {
+				t.Fatal(err)
+			}
+		}
+		meanwhile(first)
+		for s.claimOnce() {
+		}
+		return first, second
+	}
+	first, second := request(func(first *asking) { s.leave(first) })
+	if first.lease != nil && first.lease.lost() == nil || second.err != nil || second.lease == nil {
+		t.Fatalf("who waits got %v", second.err)
+	}
+	second.lease.Release()
+	if _, second = request(func(*asking) {
+		s.desk.Lock()
+		defer s.desk.Unlock()
+		s.shut = true
+	}); second.err == nil {
+		t.Error("a closed store gave a claim")
+	}
+	if n := value[int](t, l, s.pool.Config().ConnConfig.Database, "SELECT count(*) FROM pawl.leases"); n != 0 {
+		t.Errorf("%d claims are left", n)
+	}
+}
+
 // Somebody stopped in the middle of a transaction that has locked a secret, and the
 // claim of another one. Claims wait for neither.
 func TestClaimsWaitForNobodysRow(t *testing.T) {

@@ -44,7 +44,8 @@ type Config struct {
 	// What it fails with when the store is opened is the error of that.
 	PasswordNow func() (secrets.Password, error)
 	// MaxConnections bounds the connections that this process reads and writes with;
-	// 0 = 16. Three more are for claims, and for hearing of the others' writes.
+	// 0 = 16. Three more are for claims, and for hearing of the others' writes, and up
+	// to four in place of such as hang.
 	MaxConnections int
 	Log            *slog.Logger // nil = slog.Default()
 }

@@ -213,6 +213,16 @@ func TestClaimantReadsAfresh(t *testing.T) {
 			t.Fatalf("%d was written, and %d read", n-1, got)
 		}
 		write(t, a, n)
+		// And who holds it sees at once what another process writes meanwhile, as for
+		// a rotation function.
+		if got := read(t, a); got != n {
+			t.Fatalf("%d was written, and %d read", n, got)
+		}
+		write(t, b, n+100)
+		if sec, err := claim.Find(t.Context()); err != nil || sec.Description != strconv.Itoa(n+100) {
+			t.Fatalf("%d was written, and %v read: %v", n+100, sec, err)
+		}
+		write(t, b, n)
 		claim.Release()
 		a, b = b, a
 		read(t, b)

@@ -58,6 +58,42 @@ func (k *Keyring) UnwrapFileKey(master string, wrapped []byte) (fileKey []byte, 
 	return nil, false, nil
 }
 
+// Vouch makes a proof for data that only who has the master key can make, which is
+// the one that seals, and returns that one's id. Errors: as WrapFileKey.
+func (k *Keyring) Vouch(ctx context.Context, data []byte) (master string, proof []byte, err error) {
+	r, err := k.current(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := r.stale(); err != nil {
+		return "", nil, err
+	}
+	id := r.sealing.id
+	return id.String(), r.sealing.files.Seal(nil, nil, nil, vouched(id, data)), nil
+}
+
+// Vouched reports whether a proof was made by Vouch for data, by the master key of
+// this id. known is false where there is no such key here.
+func (k *Keyring) Vouched(master string, data, proof []byte) (ok, known bool) {
+	id, ok := parseID(master)
+	if !ok {
+		return false, false
+	}
+	for _, m := range k.ring.Load().master.keys {
+		if m.id == id {
+			none, err := m.files.Open(nil, nil, proof, vouched(id, data))
+			return err == nil && len(none) == 0, true
+		}
+	}
+	return false, false
+}
+
+// vouched is the context of a proof: longer than that of the key of a file, so that
+// neither passes for the other.
+func vouched(id keyID, data []byte) []byte {
+	return append(append(id[:len(id):len(id)], ": the whole of a backup: "...), data...)
+}
+
 // MasterKeyIDs names the master keys that are here, newest first.
 func (k *Keyring) MasterKeyIDs() []string { return k.ring.Load().master.KeyIDs() }
 

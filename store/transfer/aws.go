@@ -221,9 +221,6 @@ func (a *AWS) write(ctx context.Context, it, was *item) error {
 		if was, err = a.read(ctx, it.record.ARN); err != nil {
 			return err
 		}
-	} else if !was.record.Deleted.IsZero() {
-		return secrets.Errorf(secrets.Invalid, "at the destination it is marked for deletion").
-			WithHint("bring it back there: aws secretsmanager restore-secret --secret-id %s", name)
 	}
 	if was.record.Description != it.record.Description {
 		_, err := a.API.UpdateSecret(ctx, service.UpdateSecretInput{SecretID: name, ClientRequestToken: uuid.NewString(), Description: &it.record.Description})

@@ -125,6 +125,12 @@ func (o *Own) fits(it *item) (string, error) {
 
 func (o *Own) write(ctx context.Context, it, was *item) error {
 	s := it.record
+	if o.only && was != nil {
+		var err error
+		if s, err = onto(it, was); err != nil {
+			return err
+		}
+	}
 	sealed := service.Sealed{}
 	for _, v := range s.Versions {
 		value, filled := it.values[v.ID]
@@ -160,6 +166,36 @@ func (o *Own) write(ctx context.Context, it, was *item) error {
 		err = o.create(ctx, s, sealed)
 	}
 	return err
+}
+
+// onto is what a secret becomes that comes from an AWS for another time: what an AWS
+// does not have of it (its ARN, key, policy, rotation, replicas) stays as it is here.
+func onto(it, was *item) (*service.Secret, error) {
+	from, s := it.record, was.record.Clone()
+	if s.PrimaryRegion != "" {
+		return nil, secrets.Errorf(secrets.Invalid, "at the destination it is a replica of the secret in %s", s.PrimaryRegion).
+			WithHint("copy to its primary, or promote it first: pawl secret promote %s", s.ARN.Name)
+	}
+	s.Description, s.Tags, s.Type = from.Description, from.Tags, from.Type
+	s.Changed, s.ValueChanged = from.Changed, from.ValueChanged
+	s.Versions = slices.Clone(from.Versions)
+	for i := range s.Versions {
+		v := &s.Versions[i]
+		v.KeyID = s.KMSKeyID
+		if old, ok := was.record.Versions.Find(v.ID); ok && it.values[v.ID].Equal(was.values[v.ID]) {
+			v.KeyID, v.Accessed, v.Created = old.KeyID, old.Accessed, old.Created
+		}
+	}
+	if len(s.Replicas) > 0 {
+		for i := range s.Replicas {
+			if r := &s.Replicas[i]; r.Status == service.InSync {
+				r.Status = service.InProgress
+			}
+		}
+		s.Revision++
+		s.FollowAt = from.Changed
+	}
+	return s, nil
 }
 
 func (o *Own) create(ctx context.Context, s *service.Secret, sealed service.Sealed) error {

@@ -339,6 +339,8 @@ func (c *Copier) decide(it, was *item) (outcome, string) {
 	switch {
 	case was == nil:
 		return copied, ""
+	case !c.whole() && !was.record.Deleted.IsZero():
+		return failed, "at the destination it is marked for deletion; bring it back there: pawl secret restore " + was.record.ARN.Name + ", or aws secretsmanager restore-secret"
 	case c.digest(it) == c.digest(was):
 		return same, ""
 	case c.Overwrite:
