@@ -24,6 +24,7 @@ import (
 // added all goes on. A right that is found missing when the password is set
 // already locks nobody out.
 func TestAWSMissingRights(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, "aws_rights")
 	c.tagged("root/db", c.db.Superuser().Value())
 	type lack struct {

@@ -34,6 +34,7 @@ func (c *cloud) status(t *testing.T, name string) lookedAt {
 // sees since when; a value that was stored is the one that is gone on with, by
 // another process with an empty disk; and the record goes with the success.
 func TestAWSThrottled(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, "aws_throttled")
 	const name = "prod/app/throttled"
 	first := user(t, c.db, "at_single")
@@ -104,6 +105,7 @@ func (c *cloud) byHand(name string, v secrets.Credentials, stages ...string) (ve
 // two calls. What he stored is never overwritten: it stays AWSCURRENT, or Pawl's
 // next value is made from it. Whichever it is, the server accepts it.
 func TestAWSLabelsMoved(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, "aws_moved")
 	mustSet := func(v secrets.Credentials) {
 		if err := c.db.Exec(c.background(), "ALTER ROLE "+v.Username()+" PASSWORD '"+v.Password().Reveal()+"'"); err != nil {
@@ -178,6 +180,7 @@ func asName(name string) string { return strings.ReplaceAll(name, " ", "_") }
 // TestAWSDeleted: the secret is deleted, or marked for it, between any two calls. It
 // is said so, and what to type where that helps; a secret that is restored goes on.
 func TestAWSDeleted(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, "aws_deleted")
 	type way struct {
 		name string

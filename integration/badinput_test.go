@@ -51,7 +51,7 @@ func (b *broken) account() string {
 
 // rename gives the user a name of n characters.
 func (b *broken) rename(n int) {
-	b.app = user(b.t, b.db, fmt.Sprintf("%0*d", n, users))
+	b.app = user(b.t, b.db, newName(n))
 }
 
 // without is the secret's JSON without a key.

@@ -21,6 +21,7 @@ const eachSecond = "scheduler: {minimum_interval: 1s}\nsecrets:\n  - {name: a, s
 // TestReload: on SIGHUP a good file applies and a bad one changes nothing and is
 // told with line and reason.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	db := database(t, servers.Postgres15, "reload")
 	s := newSite(t, eachSecond)
 	for _, name := range []string{"a", "b"} {

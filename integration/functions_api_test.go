@@ -28,6 +28,7 @@ func (f *functions) again(secret, version string) {
 // rotated by it, and a function that is not there rotates nothing. Nothing is
 // stored in either case, and nobody is called.
 func TestFunctionsThatMayNotBeCalled(t *testing.T) {
+	t.Parallel()
 	f := newFunctions(t, "uncalled", "  allow: ['arn:aws:lambda:*:function:allowed-*']\n")
 	for _, name := range []string{"allowed-one", "other"} {
 		f.put(name, good)
@@ -88,6 +89,7 @@ func TestFunctionsThatMayNotBeCalled(t *testing.T) {
 // TestDeclaredFunction: a function that the file declares rotates on its schedule,
 // at once by `pawl rotate`, and is nobody's to change through the API.
 func TestDeclaredFunction(t *testing.T) {
+	t.Parallel()
 	f := newFunctions(t, "declared_fn", "scheduler: {minimum_interval: 1s}\n",
 		"secrets:\n  - {name: often, function: '"+lambdaARN("good")+"', schedule: rate(1 second)}\n  - {name: seldom, function: '"+lambdaARN("good")+"'}\n")
 	f.put("good", good)
@@ -126,6 +128,7 @@ func TestDeclaredFunction(t *testing.T) {
 // back, each time with a rotation of the other's half done. It is finished, by
 // whom it falls to, with the same version; and AWSCURRENT always logs in.
 func TestSwitchingWhileAVersionIsPending(t *testing.T) {
+	t.Parallel()
 	f := newFunctions(t, "switched")
 	f.create("app", user(t, f.db, "switched").Value())
 	f.put("half", func(ctx context.Context, s steps, e lambdas.Event) error {

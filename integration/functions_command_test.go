@@ -229,6 +229,7 @@ func (f *functions) trespassed(name string) {
 // TestDaemonKilledWhileAFunctionRuns: the function dies with the daemon, and the
 // next one goes on with the same version.
 func TestDaemonKilledWhileAFunctionRuns(t *testing.T) {
+	t.Parallel()
 	db := database(t, servers.AnyPostgres, "killed_fn")
 	s := newSite(t, "events: {file: events.jsonl}\nfunctions:\n  named:\n"+programs(t, "", "slow")+
 		"secrets:\n  - {name: app, function: slow, schedule: rate(30 days)}\n")

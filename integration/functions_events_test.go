@@ -115,6 +115,7 @@ func (s *site) hears(secret string, some, end events.Name) {
 // TestFunctionEvents: each thing that can become of a function's rotation, and of
 // a test of one, is told.
 func TestFunctionEvents(t *testing.T) {
+	t.Parallel()
 	f := newFunctions(t, "events")
 	f.put("good", good)
 	f.put("bad", func(context.Context, steps, lambdas.Event) error {

@@ -22,32 +22,30 @@ const mostLogins = 6
 // TestLaggingReplica: a further host that learns the new password a while later
 // delays the promotion, and is not hammered meanwhile.
 func TestLaggingReplica(t *testing.T) {
-	for w, way := range ways {
-		if way.name == "by_superuser" {
-			continue // as by itself, and each takes seconds
-		}
-		t.Run(way.name, func(t *testing.T) {
-			c := newCrash(t, servers.Postgres15, w, 0)
-			const lag = 1500 * time.Millisecond
-			s := servertest.Shared(t, servers.Postgres15, servers.Options{ReplicaOf: c.db.Server, MinApplyDelay: lag})
-			replica := &workload.Database{Server: s, Name: c.db.Name}
-			until(t, "the replica knows the user", func() bool { return replica.Login(t.Context(), c.first) == nil })
-			p := newProxy(t, s)
-			c.rules.Hosts, c.rules.PropagationTimeout = []string{p.addr()}, 10*time.Second
-			c.redeclare()
+	// By the superuser is as by itself.
+	sideBySide(t, 2, []int{0, 2}, wayName, func(t *testing.T, way int) {
+		c := newCrash(t, servers.Postgres15, way, 0)
+		const lag = 1500 * time.Millisecond
+		s := servertest.Shared(t, servers.Postgres15, servers.Options{ReplicaOf: c.db.Server, MinApplyDelay: lag})
+		replica := &workload.Database{Server: s, Name: c.db.Name}
+		until(t, "the replica knows the user", func() bool { return replica.Login(t.Context(), c.first) == nil })
+		p := newProxy(t, s)
+		c.rules.Hosts, c.rules.PropagationTimeout = []string{p.addr()}, 10*time.Second
+		c.redeclare()
 
-			start := time.Now()
-			c.mustEnd("app", rotator.Options{}, rotator.Rotated)
-			if took := time.Since(start); took < lag {
-				t.Errorf("promoted after %s, before the replica could know", took)
-			}
-			mustLogin(t, replica, "AWSCURRENT at the replica", c.current("app"))
-			if logins, _ := p.counts(); logins < 2 || logins > mostLogins {
-				t.Errorf("%d logins at the replica", logins)
-			}
-		})
-	}
+		start := time.Now()
+		c.mustEnd("app", rotator.Options{}, rotator.Rotated)
+		if took := time.Since(start); took < lag {
+			t.Errorf("promoted after %s, before the replica could know", took)
+		}
+		mustLogin(t, replica, "AWSCURRENT at the replica", c.current("app"))
+		if logins, _ := p.counts(); logins < 2 || logins > mostLogins {
+			t.Errorf("%d logins at the replica", logins)
+		}
+	})
 }
+
+func wayName(way int) string { return ways[way].name }
 
 // TestHostNeverLearns: a further host that does not accept the new password in
 // time. A single user's old password is dead at the primary by then, so it is
@@ -58,9 +56,9 @@ func TestHostNeverLearns(t *testing.T) {
 		if !kind.IsPostgres() {
 			stranger = servers.MySQL
 		}
-		for w, way := range ways {
-			t.Run(fmt.Sprintf("%s/%s", kind, way.name), func(t *testing.T) {
-				c := newCrash(t, kind, w, 2)
+		t.Run(string(kind), func(t *testing.T) {
+			sideBySide(t, len(ways), []int{0, 1, 2}, wayName, func(t *testing.T, way int) {
+				c := newCrash(t, kind, way, 2)
 				p := newProxy(t, servertest.Shared(t, stranger))
 				c.rules.Hosts, c.rules.PropagationTimeout = []string{p.addr()}, time.Second
 				c.redeclare()
@@ -91,7 +89,7 @@ func TestHostNeverLearns(t *testing.T) {
 				}
 				c.resumes()
 			})
-		}
+		})
 	}
 }
 

@@ -299,7 +299,8 @@ func TestServeKilled(t *testing.T) {
 	s.declareFile()
 	due()
 	began := time.Now()
-	daemon := s.start("serve")
+	daemon := s.serve()
+	starts := time.Since(began)
 	until(t, "them to rotate", func() bool {
 		return strings.Count(daemon.err.String(), "rotation finished") >= len(names)/2
 	})
@@ -310,9 +311,9 @@ func TestServeKilled(t *testing.T) {
 	resumed := 0
 	rounds := partly(40, 16)
 	if teststore.OnPostgres() { // where the dead one's leases last a while
-		rounds = partly(16, 5)
+		rounds = partly(16, 8)
 	}
-	for range rounds {
+	for round := range rounds {
 		due()
 		was := map[string]string{}
 		open := false
@@ -321,8 +322,18 @@ func TestServeKilled(t *testing.T) {
 			open = open || s.holder(name, secrets.Pending) != ""
 		}
 		daemon = s.start("serve")
+		// At any instant of its start, and of the rotations alone.
+		delay := rand.N(took)
+		switch {
+		case teststore.OnPostgres(): // some wait, when others are rotated
+			daemon.await("pawl serves")
+			delay = rand.N(time.Second)
+		case round%2 == 1:
+			daemon.await("pawl serves")
+			delay = rand.N(took - starts)
+		}
 		select {
-		case <-time.After(rand.N(took)):
+		case <-time.After(delay):
 		case <-daemon.ended:
 			t.Fatalf("the daemon ended: %s", daemon.err)
 		}

@@ -161,6 +161,7 @@ func wantRefusal(t *testing.T, err error, code, text string) {
 // TestRotateSecretThroughTheAPI: Pawl's own functions by their ARNs, with the
 // superuser that the secret names and the operator paired.
 func TestRotateSecretThroughTheAPI(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t, "rotate_api")
 	days := &service.RotationRules{AutomaticallyAfterDays: 30}
 	rotations := map[string]string{}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -356,21 +357,36 @@ func onStep(step string, f func()) rotator.Options {
 }
 
 // commons are databases that many tests use, each with users of its own.
-var commons = map[servers.Kind]*workload.Database{}
+var commons = struct {
+	sync.Mutex
+	of    map[servers.Kind]*workload.Database
+	users int
+}{of: map[servers.Kind]*workload.Database{}}
 
 func common(t testing.TB, kind servers.Kind) *workload.Database {
 	t.Helper()
-	if commons[kind] == nil {
-		commons[kind] = database(t, kind, "common")
+	commons.Lock()
+	defer commons.Unlock()
+	if commons.of[kind] == nil {
+		commons.of[kind] = database(t, kind, "common")
 	}
-	return commons[kind]
+	return commons.of[kind]
 }
 
-var users int
+// newName is a user name that no other test has, of n characters if they do.
+func newName(n int) string {
+	commons.Lock()
+	defer commons.Unlock()
+	commons.users++
+	return fmt.Sprintf("u%0*d", max(n-1, 1), commons.users)
+}
 
-// newUser makes a user of a name that no other test has.
+// newUser makes a user of a name that no other test has. One at a time: PostgreSQL
+// does not take two grants on one schema at once.
 func newUser(t testing.TB, d *workload.Database) secrets.Credentials {
 	t.Helper()
-	users++
-	return user(t, d, fmt.Sprintf("u%d", users))
+	name := newName(0)
+	commons.Lock()
+	defer commons.Unlock()
+	return user(t, d, name)
 }
