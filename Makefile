@@ -43,8 +43,10 @@ FAULTS      := Recovery|NothingToGoOnFrom|SomebodyPuts|ConnectionCut|BlockedByAL
 FAULTS      := $(FAULTS)|RotateKilled|ServeKilled|DaemonKilledWhileAFunctionRuns|DaemonAndTenCommands
 FAULTS      := $(FAULTS)|Reload|Healthcheck|Revocation|RotateSecretThroughTheAPI
 
-# Both at a time: either waits more than it works.
+# Both at a time: either waits more than it works. Built before that, because each
+# would build everything for itself.
 test: servers ## Install missing test servers and run every test with the race detector
+	$(GO) build $(RACE) ./...
 	@$(MAKE) --no-print-directory -j2 test-embedded test-postgres
 
 # The longest package first, so that the others run beside it.

@@ -357,7 +357,7 @@ func (s *Service) openNamed(ctx context.Context, arn secrets.ARN, text, versionI
 	return v, secrets.At(inAWSText(err), arn.Name, "", "")
 }
 
-// valueNow is the store's Value as new as now.
+// valueNow is the store's Value as new as its records are.
 func (s *Service) valueNow(ctx context.Context, arn secrets.ARN, versionID string) ([]byte, error) {
 	if _, err := s.store.Find(ctx, secrets.ID{ARN: arn}); err != nil {
 		return nil, err

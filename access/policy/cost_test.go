@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -55,11 +56,16 @@ func TestNoPolicyIsCostly(t *testing.T) {
 			return denying("*", `,"Condition":{"StringNotEqualsIgnoreCase":{"aws:UserAgent":["`+strings.Repeat(`a","`, 200)+`b","`+strings.Repeat("a", 1024)+`"]}}`)
 		}),
 	} {
-		began := time.Now()
-		v := Evaluate(Policies{Resource: p, ResourceAccount: "111122223333"}, Request{
-			Action: get, Resource: arn, Context: c, Principal: Principal{ARN: "arn:aws:iam::111122223333:root", Account: "111122223333", Type: RootUser},
-		})
-		if took := time.Since(began); took > 2*time.Second || !v.Allowed {
+		var v Verdict
+		took := time.Duration(math.MaxInt64)
+		for n := 0; n < 3 && took > 2*time.Second; n++ { // the machine may be busy with something else
+			began := time.Now()
+			v = Evaluate(Policies{Resource: p, ResourceAccount: "111122223333"}, Request{
+				Action: get, Resource: arn, Context: c, Principal: Principal{ARN: "arn:aws:iam::111122223333:root", Account: "111122223333", Type: RootUser},
+			})
+			took = min(took, time.Since(began))
+		}
+		if took > 2*time.Second || !v.Allowed {
 			t.Errorf("%s: %v, %v", name, took, v)
 		}
 	}
