@@ -38,10 +38,12 @@ RACE      := -race $(foreach p,$(UNWATCHED),-gcflags=$(p)=-race=false)
 
 # What is run on the PostgreSQL store too (store/teststore): the rules, the wire, and
 # of the whole program whatever dies, is cut off, or is done from two sides at once.
+# make soak has those too where it is the target that fails.
 ON_POSTGRES := ./service ./server ./integration/conformance
-FAULTS      := Recovery|NothingToGoOnFrom|SomebodyPuts|ConnectionCut|BlockedByALock|FrozenServer|Undo|NoWayBack
-FAULTS      := $(FAULTS)|RotateKilled|ServeKilled|DaemonKilledWhileAFunctionRuns|DaemonAndTenCommands
+FAULTS      := Recovery|NothingToGoOnFrom|SomebodyPuts|ConnectionCut|RotateKilled|ServeKilled
+FAULTS      := $(FAULTS)|DaemonKilledWhileAFunctionRuns|DaemonAndTenCommands
 FAULTS      := $(FAULTS)|Reload|Healthcheck|Revocation|RotateSecretThroughTheAPI
+AT_TARGET   := BlockedByALock|FrozenServer|Undo|NoWayBack
 
 # Both at a time: either waits more than it works. Built before that, because each
 # would build everything for itself.
@@ -65,7 +67,7 @@ bench: build ## Rotations and requests a second beside a bare floor; 100,000 sec
 soak: ## Three minutes of hostile clients against the server; the longest tests in full; fuzzing
 	PAWL_SOAK=3m $(GO) test -race -run Soak -v -timeout 10m ./server/
 	PAWL_THOROUGH=1 $(GO) test -timeout 60m ./service/ ./integration/
-	PAWL_THOROUGH=1 PAWL_TEST_STORE=postgres $(GO) test -timeout 60m -run '^Test($(FAULTS))$$' ./integration/
+	PAWL_THOROUGH=1 PAWL_TEST_STORE=postgres $(GO) test -timeout 60m -run '^Test($(FAULTS)|$(AT_TARGET))$$' ./integration/
 	@grep -rHoE '^func Fuzz[A-Za-z]+' --include=*_test.go . | sed -E 's|/[^/]*:func | |' | while read -r pkg target; do \
 		echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime 20s $$pkg || exit 1; done
 
