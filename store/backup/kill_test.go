@@ -1,22 +1,20 @@
 package backup
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pawlhq/pawl/integration/servers/servertest"
 	"github.com/pawlhq/pawl/store/seal"
 	"github.com/pawlhq/pawl/store/sqlite"
 )
@@ -68,30 +66,11 @@ func child(ctx context.Context, job, path, keyFile, file string) error {
 // one ends by itself; look is called after each kill.
 func killed(t *testing.T, job string, look func(), args ...string) {
 	t.Helper()
-	for limit := 10 * time.Millisecond; ; limit *= 3 {
+	servertest.Killed(t, 10*time.Millisecond, func() *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 		cmd.Env = append(os.Environ(), childEnv+"="+job, "GORACE=atexit_sleep_ms=0")
-		says, err := cmd.StdoutPipe()
-		if err == nil {
-			err = cmd.Start()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := bufio.NewReader(says)
-		begun, _ := out.ReadString('\n')
-		kill := time.AfterFunc(mathrand.N(limit), func() { _ = cmd.Process.Signal(syscall.SIGKILL) })
-		rest, _ := io.ReadAll(out)
-		err = cmd.Wait()
-		kill.Stop()
-		switch {
-		case err == nil:
-			return
-		case !cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled():
-			t.Fatalf("%v: %s%s", err, begun, rest)
-		}
-		look()
-	}
+		return cmd
+	}, look)
 }
 
 // noValue makes sure that no value is in any file of a folder.

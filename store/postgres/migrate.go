@@ -5,14 +5,13 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/store/schema"
 )
 
 // migrations make the schema; the n-th leads to schema version n. They only go
@@ -51,7 +50,7 @@ func Migrate(ctx context.Context, c Config, grantee string) (from, to int, err e
 	for _, limit := range []string{"lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"} {
 		cc.RuntimeParams[limit] = "0" // an index of a large table takes its time
 	}
-	scripts, err := migrationScripts()
+	scripts, err := schema.Scripts(migrations)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -141,25 +140,6 @@ func migrationError(name string, cc *pgx.ConnConfig, version int, err error) err
 }
 
 func newestVersion() (int, error) {
-	scripts, err := migrationScripts()
+	scripts, err := schema.Scripts(migrations)
 	return len(scripts), err
-}
-
-func migrationScripts() ([]string, error) {
-	names, err := fs.Glob(migrations, "migrations/*.sql") // sorted
-	if err != nil {
-		return nil, err
-	}
-	scripts := make([]string, len(names))
-	for i, name := range names {
-		if filepath.Base(name)[:5] != fmt.Sprintf("%04d_", i+1) {
-			return nil, fmt.Errorf("the migrations have a gap at %s", name)
-		}
-		b, err := migrations.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		scripts[i] = string(b)
-	}
-	return scripts, nil
 }

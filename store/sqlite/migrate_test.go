@@ -13,6 +13,7 @@ import (
 
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
+	"github.com/pawlhq/pawl/store/schema"
 	"github.com/pawlhq/pawl/store/storetest"
 )
 
@@ -21,7 +22,7 @@ import (
 func first(t *testing.T) (path string, sec *service.Secret) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "pawl.db")
-	scripts, err := migrationScripts()
+	scripts, err := schema.Scripts(migrations)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	driver "modernc.org/sqlite"
 
 	"github.com/pawlhq/pawl/secrets"
+	"github.com/pawlhq/pawl/store/schema"
 )
 
 // applicationID marks the file as a Pawl store: "Pawl" in ASCII.
@@ -241,7 +242,7 @@ func openWriter(ctx context.Context, path string, o Options) (*writerConn, error
 // prepareSchema makes sure that the file is a store with the present schema.
 // It looks before it writes: of a file that is not ours nothing is changed.
 func (w *writerConn) prepareSchema(ctx context.Context, create bool) error {
-	scripts, err := migrationScripts()
+	scripts, err := schema.Scripts(migrations)
 	if err != nil {
 		return err
 	}
@@ -308,23 +309,4 @@ func (w *writerConn) snapshot(look func() error) error {
 	err := look()
 	_ = w.run("ROLLBACK") // nothing was written
 	return err
-}
-
-func migrationScripts() ([]string, error) {
-	names, err := fs.Glob(migrations, "migrations/*.sql") // sorted
-	if err != nil {
-		return nil, err
-	}
-	scripts := make([]string, len(names))
-	for i, name := range names {
-		if filepath.Base(name)[:5] != fmt.Sprintf("%04d_", i+1) {
-			return nil, fmt.Errorf("the migrations have a gap at %s", name)
-		}
-		b, err := migrations.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		scripts[i] = string(b)
-	}
-	return scripts, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/pawlhq/pawl/access/principals"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/service"
+	"github.com/pawlhq/pawl/store/schema"
 	"github.com/pawlhq/pawl/store/seal"
 	"github.com/pawlhq/pawl/store/storetest"
 )
@@ -185,7 +186,7 @@ func TestNoRevisionOfAClosedStore(t *testing.T) {
 // A store of the second schema keeps its secrets and its clock.
 func TestMigrationFromTheSecond(t *testing.T) {
 	path, want := first(t)
-	scripts, err := migrationScripts()
+	scripts, err := schema.Scripts(migrations)
 	if err != nil {
 		t.Fatal(err)
 	}

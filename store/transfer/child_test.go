@@ -1,23 +1,20 @@
 package transfer
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pawlhq/pawl/integration/servers"
+	"github.com/pawlhq/pawl/integration/servers/servertest"
 	"github.com/pawlhq/pawl/secrets"
 	"github.com/pawlhq/pawl/store/postgres"
 	"github.com/pawlhq/pawl/store/seal"
@@ -124,29 +121,11 @@ func by(t testing.TB, store OwnStore, keyFile string) *Own {
 // again, until one ends by itself.
 func killed(t *testing.T, from, to at) {
 	t.Helper()
-	for limit := 20 * time.Millisecond; ; limit *= 3 {
+	servertest.Killed(t, 20*time.Millisecond, func() *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], from.where, from.keyFile, to.where, to.keyFile)
 		cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0", "PAWL_TRANSFER_TEST_PASSWORD="+to.password+from.password)
-		says, err := cmd.StdoutPipe()
-		if err == nil {
-			err = cmd.Start()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := bufio.NewReader(says)
-		begun, _ := out.ReadString('\n')
-		kill := time.AfterFunc(mathrand.N(limit), func() { _ = cmd.Process.Signal(syscall.SIGKILL) })
-		rest, _ := io.ReadAll(out)
-		err = cmd.Wait()
-		kill.Stop()
-		switch {
-		case err == nil:
-			return
-		case !cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled():
-			t.Fatalf("%v: %s%s", err, begun, rest)
-		}
-	}
+		return cmd
+	}, nil)
 }
 
 func TestKilledAnywhere(t *testing.T) {
@@ -227,6 +206,9 @@ func lookPath(t *testing.T, name string) string {
 	}
 	path := filepath.Join(dir, name)
 	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
 		t.Skipf("this PostgreSQL came without %s", name)
 	}
 	return path
